@@ -1,0 +1,156 @@
+"""Auto-PGD: ascent with momentum whose step size halves itself where progress stops.
+
+Croce & Hein 2020, "Reliable evaluation of adversarial robustness", https://arxiv.org/abs/2003.01690, algorithm 1.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from harness.threat import Threat
+
+# x_adv (M, ...) and the positions (M,) of its examples in the batch, to their loss (M,) and whether the model that is
+# under attack is fooled, bool (M,).
+Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+_MOMENTUM = 0.75
+_PROGRESS = 0.75
+_KEEP = 0.75
+
+
+@dataclass
+class _State:
+    """What is known of each of the M examples that still stand; each tensor has M rows."""
+
+    rows: Tensor
+    x: Tensor
+    x_adv: Tensor
+    previous: Tensor
+    gradient: Tensor
+    loss: Tensor
+    best: Tensor
+    best_gradient: Tensor
+    best_loss: Tensor
+    checked_loss: Tensor
+    rises: Tensor
+    halved: Tensor
+    size: Tensor
+
+    def keep(self, which: Tensor) -> "_State":
+        return _State(**{field.name: getattr(self, field.name)[which] for field in fields(self)})
+
+
+def apgd(objective: Objective, x: Tensor, threat: Threat, *, start: Tensor, steps: int = 100) -> tuple[Tensor, Tensor]:
+    """Raise the objective's loss from ``start``, each example with its own step size (initially 2 eps).
+
+    The first iterate that fools the model is an example's result, and the example drops out; any other's result is its
+    iterate of highest loss. The objective need not differentiate the model that it judges by: it may follow a
+    stand-in. Modes and frozen parameters are the caller's business.
+
+    Returns:
+        ``x_adv`` (N, ...) in the ball and in [0, 1], and ``fooled``, bool (N,).
+    """
+    result, fooled = x.clone(), torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    rows = torch.arange(len(x), device=x.device)
+
+    def look(x_adv: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        loss, gradient, caught = _evaluate(objective, x_adv, rows)
+        first = caught & ~fooled[rows]
+        result[rows[first]] = x_adv[first]
+        fooled[rows[first]] = True
+        return loss, gradient
+
+    x_adv = threat.project(start, x).detach()
+    state = _initial(rows, x, x_adv, *look(x_adv, rows), threat.eps)
+    checkpoints = _checkpoints(steps)
+    since = 0
+    for k in range(1, steps + 1):
+        standing = ~fooled[state.rows]
+        if standing.sum() <= _KEEP * len(standing):
+            state = state.keep(standing)
+        if not len(state.rows):
+            break
+        _move(state, threat, 1.0 if k == 1 else _MOMENTUM)
+        _record(state, *look(state.x_adv, state.rows))
+        since += 1
+        if k in checkpoints:
+            _adapt(state, since)
+            since = 0
+    left = ~fooled[state.rows]
+    result[state.rows[left]] = state.best[left]
+    return result, fooled
+
+
+def _evaluate(objective: Objective, x_adv: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    with torch.enable_grad():
+        x_adv = x_adv.detach().requires_grad_()
+        loss, fooled = objective(x_adv, rows)
+        (gradient,) = torch.autograd.grad(loss.sum(), x_adv)
+    return loss.detach().float(), gradient.nan_to_num(0.0), fooled
+
+
+def _initial(rows: Tensor, x: Tensor, x_adv: Tensor, loss: Tensor, gradient: Tensor, eps: float) -> _State:
+    return _State(
+        rows=rows,
+        x=x,
+        x_adv=x_adv,
+        previous=x_adv,
+        gradient=gradient,
+        loss=loss,
+        best=x_adv.clone(),
+        best_gradient=gradient.clone(),
+        best_loss=loss.clone(),
+        checked_loss=loss.clone(),
+        rises=torch.zeros_like(loss),
+        halved=torch.ones_like(loss, dtype=torch.bool),
+        size=torch.full_like(loss, 2 * eps),
+    )
+
+
+def _move(state: _State, threat: Threat, momentum: float) -> None:
+    """Equations 1 and 2 of the paper: a projected step, blended with the previous one."""
+    size = state.size.view(-1, *[1] * (state.x.dim() - 1))
+    target = threat.project(state.x_adv + size * _direction(state.gradient, threat), state.x)
+    blend = momentum * (target - state.x_adv) + (1 - momentum) * (state.x_adv - state.previous)
+    state.previous, state.x_adv = state.x_adv, threat.project(state.x_adv + blend, state.x)
+
+
+def _direction(gradient: Tensor, threat: Threat) -> Tensor:
+    if threat.norm == "Linf":
+        return gradient.sign()
+    return F.normalize(gradient.flatten(1)).view_as(gradient)
+
+
+def _record(state: _State, loss: Tensor, gradient: Tensor) -> None:
+    state.rises += loss > state.loss
+    state.loss, state.gradient = loss, gradient
+    better = loss > state.best_loss
+    state.best[better] = state.x_adv[better]
+    state.best_gradient[better] = gradient[better]
+    state.best_loss[better] = loss[better]
+
+
+def _adapt(state: _State, since: int) -> None:
+    """Conditions 1 and 2 of the paper's section 3.2: halve the step and go back to the best point."""
+    stuck = ~state.halved & (state.checked_loss >= state.best_loss)
+    halve = (state.rises <= _PROGRESS * since) | stuck
+    state.size = torch.where(halve, state.size / 2, state.size)
+    shaped = halve.view(-1, *[1] * (state.x.dim() - 1))
+    state.x_adv = torch.where(shaped, state.best, state.x_adv)
+    state.gradient = torch.where(shaped, state.best_gradient, state.gradient)
+    state.halved, state.checked_loss = halve, state.best_loss.clone()
+    state.rises = torch.zeros_like(state.rises)
+
+
+def _checkpoints(steps: int) -> set[int]:
+    """The steps at which progress is judged: fractions 0, 0.22, then gaps shorter by 0.03 each, at least 0.06."""
+    gap, decrease, shortest = (max(int(part * steps), 1) for part in (0.22, 0.03, 0.06))
+    found, at = set(), gap
+    while at <= steps:
+        found.add(at)
+        gap = max(gap - decrease, shortest)
+        at += gap
+    return found

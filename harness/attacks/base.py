@@ -1,0 +1,55 @@
+"""The attack contract, and the one ascent loop that every gradient attack and training objective shares."""
+
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from harness.modes import evaluating, frozen
+from harness.registry import attacks
+from harness.threat import Threat
+
+attack = attacks.add
+Views = Mapping[str, nn.Module]
+
+
+class Attack(Protocol):
+    """A frozen dataclass whose fields are the attack's parameters; calling it attacks a batch."""
+
+    summary: ClassVar[str]
+
+    def __call__(
+        self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, generator: torch.Generator, views: Views
+    ) -> Tensor:
+        """Adversarial examples (N, C, H, W) for images ``x`` in [0, 1] with labels ``y`` (N,).
+
+        ``generator`` lives on the images' device. ``views`` are differentiable stand-ins for the model, which only
+        adaptive attacks use. What comes back is a proposal: :func:`harness.verification.still_correct` judges it.
+        """
+        ...
+
+
+def ascend(
+    model: nn.Module,
+    x: Tensor,
+    objective: Callable[[Tensor], Tensor],
+    threat: Threat,
+    *,
+    start: Tensor,
+    steps: int,
+    step_size: float | None = None,
+) -> Tensor:
+    """Raise ``objective(x_adv)`` (a scalar) by projected steepest ascent from ``start``; the last iterate.
+
+    The objective closes over ``model``, which is put in evaluation mode and frozen meanwhile. ``step_size`` is in
+    units of the image (default: the threat's). Madry et al. 2018, https://arxiv.org/abs/1706.06083, section 2.1.
+    """
+    size = threat.step_size if step_size is None else step_size
+    x_adv = threat.project(start, x).detach()
+    with evaluating(model), frozen(model), torch.enable_grad():
+        for _ in range(steps):
+            x_adv.requires_grad_()
+            (gradient,) = torch.autograd.grad(objective(x_adv), x_adv)
+            x_adv = threat.step(x_adv.detach(), gradient, x, size)
+    return x_adv.detach()

@@ -1,0 +1,30 @@
+"""The fast gradient sign method, and the fast gradient method for L2."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from harness.attacks.base import Views, attack
+from harness.attacks.losses import cross_entropy
+from harness.attacks.pgd import climb
+from harness.threat import Threat
+
+
+@attack("fgsm")
+@dataclass(frozen=True, kw_only=True)
+class FGSM:
+    """One step of length eps along the cross-entropy's gradient, from the image itself.
+
+    Goodfellow et al. 2015, https://arxiv.org/abs/1412.6572, section 4; under L2 the step is along the gradient
+    normalised to length 1.
+    """
+
+    summary: ClassVar[str] = "one gradient step of length eps, no random start"
+
+    def __call__(
+        self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, generator: torch.Generator, views: Views
+    ) -> Tensor:
+        """See :class:`harness.attacks.base.Attack`; nothing is drawn from ``generator``."""
+        return climb(model, x, y, threat, cross_entropy, start=x, steps=1, step_size=threat.eps)

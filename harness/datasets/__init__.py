@@ -1,0 +1,24 @@
+"""The data sets: a plugin module that registers every built-in one, and :func:`load`, which finds them by name."""
+
+from pathlib import Path
+
+from harness.datasets import embedded, folder, standard, tiny_imagenet
+from harness.datasets.base import Data
+from harness.registry import datasets
+
+__all__ = ["embedded", "folder", "load", "standard", "tiny_imagenet"]
+
+
+def load(name: str, root: Path) -> Data:
+    """The data set that a user names: a registered name, or ``imagefolder:PATH``.
+
+    ``root`` is where archives are looked for and downloaded to, and where decoded arrays are kept (``root/cache``,
+    which may be deleted at any time). The arrays may be read-only views of those files.
+
+    Raises:
+        UnknownName: for any other name; the message offers the nearest one.
+        HarnessError: if the images cannot be had, or a file is corrupt.
+    """
+    if name.startswith(folder.PREFIX):
+        return folder.load_folder(Path(name.removeprefix(folder.PREFIX)), root)
+    return datasets[name](root)

@@ -1,0 +1,56 @@
+"""Image files to one array."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from harness.errors import HarnessError
+
+_GREY = ("1", "L", "LA")
+_WIDE = ("I", "F")
+
+
+def decode(files: Sequence[str], opened: Callable[[str], IO[bytes]]) -> tuple[NDArray[np.uint8], bool]:
+    """All images as RGB, uint8 (N, 3, H, W), in the order of ``files``, and whether every one of them is grey.
+
+    ``opened`` opens a file by its name. Transparency is dropped.
+
+    Raises:
+        HarnessError: naming the file that cannot be decoded, has more than 8 bits per channel, or another size than
+            the first.
+    """
+    first, grey = _decode(files[0], opened)
+    images = np.empty((len(files), *first.shape), dtype=np.uint8)
+    images[0] = first
+
+    def place(index: int) -> bool:
+        image, grey = _decode(files[index], opened)
+        if image.shape != first.shape:
+            raise HarnessError(
+                f"{files[index]} is {_size(image)} pixels, but {files[0]} is {_size(first)}: all must have one size"
+            )
+        images[index] = image
+        return grey
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        rest = list(pool.map(place, range(1, len(files))))
+    return images, grey and all(rest)
+
+
+def _decode(name: str, opened: Callable[[str], IO[bytes]]) -> tuple[NDArray[np.uint8], bool]:
+    try:
+        with opened(name) as file, Image.open(file) as image:
+            if image.mode.startswith(_WIDE):
+                raise HarnessError(f"{name} has more than 8 bits per channel (mode {image.mode}): convert it to 8 bits")
+            return np.asarray(image.convert("RGB")).transpose(2, 0, 1), image.mode in _GREY
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise HarnessError(f"cannot decode the image {name}: {error}") from error
+
+
+def _size(image: NDArray[np.uint8]) -> str:
+    return f"{image.shape[2]}x{image.shape[1]}"

@@ -1,0 +1,94 @@
+"""Any data set in folders of image files."""
+
+import hashlib
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.datasets.base import Data, Split
+from harness.datasets.cache import cached
+from harness.datasets.decode import decode
+from harness.errors import HarnessError
+from harness.registry import datasets
+
+PREFIX = "imagefolder:"
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".avif", ".ppm", ".pgm", ".gif", ".tif", ".tiff"})
+
+
+class _File(NamedTuple):
+    """An image file; ordered by its name, and files of one name by class."""
+
+    name: str
+    label: str
+    path: Path
+
+
+@datasets.add(f"{PREFIX}PATH")
+def images_in(root: Path) -> Data:
+    """Your own images, all one size: PATH/train/<class>/*.png and PATH/test (or PATH/val)/<class>/*.png."""
+    return load_folder(Path("PATH"), root)
+
+
+def load_folder(path: Path, root: Path) -> Data:
+    """The images in ``path/train/<class>/`` and ``path/test/<class>/`` (``path/val`` if there is no ``test``).
+
+    Classes are the sorted names of the training split's folders. Within a split, images are ordered by file name
+    across all classes, then by class: where names are official indices (``00017.png``) this is the official order, so
+    the first N are a mix of the classes. If every image is grey they have one channel, else three. The data set's name
+    is ``imagefolder:`` and the last part of the path. Decoded images are kept under ``root/cache`` until any file's
+    name, size or time of change differs.
+
+    Raises:
+        HarnessError: for a missing folder, a class without images or unknown to training, or an odd or broken image.
+    """
+    path = path.expanduser().resolve()
+    test_folder = path / "test" if (path / "test").is_dir() else path / "val"
+    train, test = _files(path / "train", path), _files(test_folder, path)
+    classes = tuple(sorted({file.label for file in train}))
+    for label in sorted({file.label for file in test} - set(classes)):
+        raise HarnessError(f"the class folder {test_folder / label} has no counterpart {path / 'train' / label}")
+
+    def build() -> Data:
+        images, grey = decode([str(file.path) for file in train + test], lambda name: BytesIO(Path(name).read_bytes()))
+        images = images[:, :1] if grey else images
+        labels = _labels(train + test, classes)
+        n = len(train)
+        return Data(f"{PREFIX}{path.name}", Split(images[:n], labels[:n]), Split(images[n:], labels[n:]), classes)
+
+    return cached(root, f"imagefolder-{path.name}-{_state(path, train + test)}", build)
+
+
+def _files(folder: Path, path: Path) -> list[_File]:
+    """The image files of a split in order. Files of other types and hidden folders do not count."""
+    if not folder.is_dir():
+        _explain(path, f"there is no folder {folder}")
+    found: list[_File] = []
+    for label in sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
+        images = [_File(file.name, label.name, file) for file in label.iterdir() if file.suffix.lower() in SUFFIXES]
+        if not images and folder.name == "train":
+            _explain(path, f"the class folder {label} has no images")
+        found += images
+    if not found:
+        _explain(path, f"there are no images in {folder}/<class>")
+    return sorted(found)
+
+
+def _explain(path: Path, what: str) -> NoReturn:
+    raise HarnessError(f"{what}: expected {path}/train/<class>/*.png and {path}/test/<class>/*.png (or val)")
+
+
+def _labels(files: Sequence[_File], classes: Sequence[str]) -> NDArray[np.int64]:
+    index = {label: number for number, label in enumerate(classes)}
+    return np.array([index[file.label] for file in files], dtype=np.int64)
+
+
+def _state(path: Path, files: Sequence[_File]) -> str:
+    digest = hashlib.sha256(str(path).encode())
+    for file in files:
+        status = file.path.stat()
+        digest.update(f"{file.path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]

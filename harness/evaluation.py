@@ -1,0 +1,176 @@
+"""One evaluation: one model under one attack, one verdict per example."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.attacks import resolve
+from harness.attacks.autoattack import captured_warnings
+from harness.attacks.base import Attack, Views
+from harness.augmentation import to_float
+from harness.checkpoints import load_state, save_state
+from harness.datasets.base import Data
+from harness.errors import HarnessError
+from harness.modes import evaluating
+from harness.randomness import generator
+from harness.specs import EvaluateSpec
+from harness.threat import Threat
+from harness.training import build_method, trained_model
+from harness.verification import still_correct
+
+Report = Callable[[dict[str, Any]], None]
+
+
+@dataclass
+class Judgement:
+    """What one attack left standing: ``verdicts`` bool (N,), True where the model is still right.
+
+    ``warnings`` are what the attack library said meanwhile, ``forwards`` the images sent through the model.
+    """
+
+    verdicts: Tensor
+    warnings: list[str] = field(default_factory=list)
+    forwards: int = 0
+    seconds: float = 0.0
+
+
+def judge(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    attack: Attack,
+    threat: Threat,
+    *,
+    views: Views,
+    seed: tuple[object, ...],
+    batch_size: int,
+    state: Path | None = None,
+    report: Report = lambda _: None,
+) -> Judgement:
+    """Attack what the model gets right, in batches, and verify every proposal in float32 on the model itself.
+
+    ``x`` (N, C, H, W) are uint8 images or floats in [0, 1] on any device, ``y`` (N,) their labels; work happens on
+    the model's device. Randomness is fixed by ``seed`` and the batch. With ``state``, finished batches survive a
+    kill. A batch too large for the device's memory is halved.
+
+    Raises:
+        HarnessError: if the model's output on the clean images is not (N, K) finite logits.
+    """
+    device = device_of(model)
+    clock = time.perf_counter()
+    saved = load_state(state, torch.device("cpu")) if state else None
+    if saved:
+        judgement = Judgement(saved["verdicts"], saved["warnings"], saved["forwards"], saved["seconds"])
+        todo: Tensor = saved["todo"]
+    else:
+        judgement = Judgement(naturally_correct(model, x, y, batch_size))
+        todo = judgement.verdicts.nonzero().flatten()
+    total = max(int(judgement.verdicts.numel()), 1)
+    while len(todo):
+        batch = todo[:batch_size]
+        images, labels = _images(x[batch], device), y[batch].to(device)
+        draws = generator(*seed, "batch", int(batch[0]), device=device)
+        try:
+            with counting(model) as count, captured_warnings() as warnings, evaluating(model):
+                proposal = attack(model, images, labels, threat, generator=draws, views=views)
+                judgement.verdicts[batch] = still_correct(model, images, labels, proposal, threat).cpu()
+        except torch.OutOfMemoryError:
+            if batch_size == 1:
+                raise
+            batch_size //= 2
+            torch.cuda.empty_cache()
+            continue
+        judgement.forwards += count()
+        judgement.warnings += [text for text in warnings if text not in judgement.warnings]
+        judgement.seconds += time.perf_counter() - clock
+        clock, todo = time.perf_counter(), todo[len(batch) :]
+        if state and len(todo):
+            save_state(state, {**vars(judgement), "todo": todo})
+        report({"examples": total - len(todo), "of": total})
+    return judgement
+
+
+def naturally_correct(model: nn.Module, x: Tensor, y: Tensor, batch_size: int) -> Tensor:
+    """Which clean images the model classifies as labelled: bool (N,), on the CPU.
+
+    Raises:
+        HarnessError: if the output is not one row of finite logits per image.
+    """
+    device, right = device_of(model), []
+    with evaluating(model), torch.no_grad():
+        for images, labels in zip(torch.split(x, batch_size), torch.split(y, batch_size), strict=True):
+            logits = model(_images(images, device))
+            if logits.dim() != 2 or len(logits) != len(labels):
+                raise HarnessError(f"the model must return logits of shape (N, classes), got {tuple(logits.shape)}")
+            if not logits.isfinite().all():
+                raise HarnessError("the model's logits on clean images are not finite numbers")
+            right.append((logits.argmax(1) == labels.to(device)).cpu())
+    return torch.cat(right) if right else torch.zeros(0, dtype=torch.bool)
+
+
+def evaluate_job(
+    spec: EvaluateSpec, data: Data, device: torch.device, directory: Path, report: Report
+) -> tuple[Judgement, dict[str, Any]]:
+    """One evaluation job: the judgement, and what goes into ``result.json``."""
+    weights = directory.parent / spec.train_id / f"{spec.checkpoint}.safetensors"
+    model = trained_model(spec.train, data, weights).to(device).eval()
+    test = data.test.head(spec.test_examples)
+    judgement = judge(
+        model,
+        torch.from_numpy(test.images.copy()),
+        torch.from_numpy(test.labels.copy()),
+        type(resolve(spec.attack.name))(**spec.attack.params),
+        Threat(**spec.threat.model_dump()),
+        views=build_method(spec.train).attack_views(model),
+        seed=(spec.seed, spec.attack.name),
+        batch_size=spec.batch_size,
+        state=directory / "state" / "evaluation.pt",
+        report=report,
+    )
+    return judgement, {
+        "correct": int(judgement.verdicts.sum()),
+        "examples": len(test),
+        "forwards": judgement.forwards,
+        "warnings": judgement.warnings,
+        "attack_seconds": judgement.seconds,
+    }
+
+
+@contextmanager
+def counting(model: nn.Module) -> Iterator[Callable[[], int]]:
+    """Count the images that pass through the model's first layer, whichever view of the model they enter by."""
+    first = next((m for m in model.modules() if next(m.parameters(recurse=False), None) is not None), model)
+    seen = 0
+
+    def count(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        nonlocal seen
+        seen += len(inputs[0])
+
+    handle = first.register_forward_pre_hook(count)
+    try:
+        yield lambda: seen
+    finally:
+        handle.remove()
+
+
+def worst_case(verdicts: Mapping[str, Tensor]) -> Tensor:
+    """The examples that stand under every attack: the intersection of bool (N,) verdicts."""
+    return torch.stack(list(verdicts.values())).all(0)
+
+
+def _images(images: Tensor, device: torch.device) -> Tensor:
+    images = images.to(device)
+    return to_float(images) if images.dtype == torch.uint8 else images.float()
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model's first parameter or buffer lies; the CPU for a model without any."""
+    first = next(chain(model.parameters(), model.buffers()), None)
+    return torch.device("cpu") if first is None else first.device

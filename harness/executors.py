@@ -1,0 +1,150 @@
+"""Where jobs run: in this process, or in one process per device. Both speak ``concurrent.futures.Executor``."""
+
+import contextlib
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from typing import Any, TypeVar
+
+import torch
+
+T = TypeVar("T")
+_Task = tuple["Future[Any]", Callable[..., Any]]
+
+
+class WorkerDied(Exception):
+    """A worker process ended in the middle of a job (killed, out of memory)."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One place to run a job: a device and the CPU threads that belong to it."""
+
+    device: str
+    threads: int
+
+
+def default_slots(workers: int | None = None) -> list[Slot]:
+    """One slot per GPU; without a GPU, one per CPU core (at most 8), the cores shared out among them.
+
+    ``workers`` asks for that many slots instead, dealt out over the GPUs in turn.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    gpus = torch.cuda.device_count()
+    count = workers or gpus or min(cores, 8)
+    threads = max(1, cores // count)
+    return [Slot(f"cuda:{index % gpus}" if gpus else "cpu", threads) for index in range(count)]
+
+
+class InlineExecutor(Executor):
+    """Runs each call at once in this process: for tests and debugging."""
+
+    def __init__(self, slot: Slot) -> None:
+        self._slot = slot
+
+    def submit(self, call: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Run ``call(*args, device)`` now; errors wait in the future, an interrupt does not."""
+        future: Future[T] = Future()
+        try:
+            future.set_result(call(*args, self._slot.device, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+class LocalExecutor(Executor):
+    """One worker process per slot. A worker that dies fails its own job only and is replaced.
+
+    A call gets its slot's device as last argument. Workers end when this process ends, however it ends.
+    """
+
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._workers: dict[int, multiprocessing.process.BaseProcess] = {}
+        self._closing = False
+        self._threads = [
+            threading.Thread(target=self._serve, args=(number, slot), daemon=True) for number, slot in enumerate(slots)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, call: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Queue ``call(*args, device)`` for the next free slot; ``call`` and ``args`` must pickle."""
+        future: Future[T] = Future()
+        self._tasks.put((future, partial(call, *args, **kwargs)))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let queued calls finish; with ``cancel_futures``, drop them and end the running ones at once."""
+        if cancel_futures:
+            self._closing = True
+            for worker in list(self._workers.values()):
+                worker.kill()
+        for _ in self._threads:
+            self._tasks.put(None)
+        if wait:
+            for thread in self._threads:
+                thread.join()
+
+    def _serve(self, number: int, slot: Slot) -> None:
+        """Feed one slot's worker, starting a new one when there is none."""
+        connection: Connection | None = None
+        while (task := self._tasks.get()) is not None:
+            future, call = task
+            if self._closing:
+                future.cancel()
+            if not future.set_running_or_notify_cancel():
+                continue
+            if connection is None:
+                connection = self._start(number, slot)
+            try:
+                connection.send((call, slot.device))
+                succeeded, value = connection.recv()
+            except (EOFError, OSError):
+                connection = None
+                self._workers[number].join()
+                code = self._workers[number].exitcode
+                future.set_exception(WorkerDied(f"the worker process died (exit code {code})"))
+                continue
+            (future.set_result if succeeded else future.set_exception)(value)
+        if connection:
+            connection.close()
+            self._workers[number].join()
+
+    def _start(self, number: int, slot: Slot) -> Connection:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        worker = context.Process(target=_work, args=(theirs, slot.threads), daemon=True)
+        worker.start()
+        theirs.close()
+        self._workers[number] = worker
+        return ours
+
+
+def _work(connection: Connection, threads: int) -> None:
+    """A worker's life: take calls until the other end closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the scheduler's to handle
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            call, device = connection.recv()
+            try:
+                reply = (True, call(device))
+            except Exception as error:
+                reply = (False, error)
+            connection.send(reply)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

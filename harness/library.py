@@ -1,0 +1,104 @@
+"""The library call: evaluate any ``nn.Module`` in memory, with no store and nothing written to disk."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from harness.attacks import resolve
+from harness.diagnostics import Finding, Verdict, diagnose, verdict_of
+from harness.errors import HarnessError
+from harness.evaluation import device_of, judge, worst_case
+from harness.method import attack_views
+from harness.registry import load_plugins
+from harness.threat import Threat
+
+DEFAULT_ATTACKS = ("fgsm", "pgd-20", "cw", "autoattack", "adaptive")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What :func:`evaluate` found.
+
+    ``accuracy`` maps ``natural``, each attack and ``worst-case`` to a fraction; ``verdicts`` maps the same names to
+    bool (N,), True where the model is still right; ``findings`` say why ``verdict`` is not ``trusted``.
+    """
+
+    accuracy: dict[str, float]
+    verdicts: dict[str, Tensor]
+    findings: list[Finding]
+    verdict: Verdict
+
+
+def evaluate(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    threat: Threat,
+    attacks: Sequence[str] = DEFAULT_ATTACKS,
+    diagnostics: bool = True,
+    device: torch.device | str | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Attack a classifier and verify every adversarial example in float32 on the model itself.
+
+    Args:
+        model: maps images (N, C, H, W) in [0, 1] to logits (N, K); normalisation belongs inside. Its modes,
+            gradients and device are given back as they were. If it has ``attack_views()`` (name to differentiable
+            stand-in), the adaptive attack uses them.
+        x: images in [0, 1], floating point, or uint8.
+        y: labels (N,), integers in [0, K).
+        threat: the norm ball that perturbations stay in, in units of the image.
+        attacks: names as on the command line, for example ``pgd-100:restarts=5``.
+        diagnostics: also look for signs of gradient masking; without, ``findings`` is empty and the verdict is
+            ``suspect``, since nothing vouches for the numbers.
+        device: where to work (default: where the model is).
+        batch_size: images attacked at once (default 500).
+        seed: fixes all randomness.
+
+    Raises:
+        HarnessError: for images outside [0, 1], labels that do not fit, or an unknown attack.
+    """
+    load_plugins()
+    _check(x, y)
+    resolved = {name: resolve(name) for name in ("natural", *attacks)}
+    home = device_of(model)
+    try:
+        model.to(device or home)
+        views = attack_views(model)
+        judged = {
+            name: judge(
+                model,
+                x,
+                y.long(),
+                attack,
+                threat,
+                views=views,
+                seed=(seed, name),
+                batch_size=batch_size or 500,
+            )
+            for name, attack in resolved.items()
+        }
+    finally:
+        model.to(home)
+    verdicts = {name: judgement.verdicts for name, judgement in judged.items()}
+    verdicts["worst-case"] = worst_case(verdicts)
+    accuracy = {name: float(verdict.double().mean()) for name, verdict in verdicts.items()}
+    warnings = [text for judgement in judged.values() for text in judgement.warnings]
+    findings = diagnose(accuracy, len(x), warnings) if diagnostics else []
+    return Evaluation(accuracy, verdicts, findings, verdict_of(findings) if diagnostics else "suspect")
+
+
+def _check(x: Tensor, y: Tensor) -> None:
+    if x.dim() != 4 or len(x) == 0:
+        raise HarnessError(f"images must have shape (N, C, H, W) with N >= 1, got {tuple(x.shape)}")
+    if y.shape != x.shape[:1] or y.is_floating_point():
+        raise HarnessError(f"labels must be integers of shape ({len(x)},), got {y.dtype} {tuple(y.shape)}")
+    if x.is_floating_point() and not bool(((x >= 0) & (x <= 1)).all()):
+        raise HarnessError(
+            f"images must lie in [0, 1], got values from {float(x.min()):.4g} to {float(x.max()):.4g}: "
+            "divide bytes by 255, and move any normalisation into the model"
+        )

@@ -1,0 +1,16 @@
+"""One tree of random generators: every draw belongs to (experiment seed, job, purpose)."""
+
+import hashlib
+
+import torch
+
+
+def derive_seed(*path: object) -> int:
+    """A 63-bit seed from a path such as ``(0, "train-3f2a", "epoch", 7)``; equal paths give equal seeds."""
+    text = "/".join(str(part) for part in path)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def generator(*path: object, device: torch.device | str = "cpu") -> torch.Generator:
+    """A fresh generator on ``device`` whose stream is fixed by ``path``."""
+    return torch.Generator(device=device).manual_seed(derive_seed(*path))

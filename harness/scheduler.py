@@ -1,0 +1,142 @@
+"""Runs the job graph on an executor, records every outcome in the store, and resumes whatever was cut off."""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from harness.checkpoints import save_text
+from harness.executors import WorkerDied
+from harness.experiment import Job
+from harness.jobs import JobFailed, run_job
+from results.store import Store
+
+POLL_SECONDS = 0.5
+
+
+class Observer(Protocol):
+    """Who wants to know how the run goes."""
+
+    def started(self, job: Job) -> None:
+        """The job was handed to the executor."""
+
+    def finished(self, job: Job) -> None:
+        """The job is done and in the store."""
+
+    def failed(self, job: Job, message: str, *, retrying: bool) -> None:
+        """The job ended with an error."""
+
+    def tick(self) -> None:
+        """Some time has passed: look at the job directories for progress."""
+
+
+@dataclass
+class Outcome:
+    """What became of each job: ids by fate; ``failed`` and ``blocked`` carry the reason."""
+
+    reused: list[str] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    blocked: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where jobs live and what their workers need to know about this machine."""
+
+    workspace: Path
+    dataset: str
+    data_root: Path
+    plugins: tuple[Path, ...] = ()
+
+    def directory(self, job_id: str) -> Path:
+        """The job's directory."""
+        return self.workspace / "jobs" / job_id
+
+
+class Scheduler:
+    """Submits each job once everything it needs is done. One failed job stops only those that need it.
+
+    The scheduler is the only writer to the store; workers write files, so nothing is lost when any process dies.
+    """
+
+    def __init__(self, place: Place, store: Store, executor: Executor, observer: Observer, *, retries: int = 1) -> None:
+        self.place, self.store, self.executor, self.observer = place, store, executor, observer
+        self.retries = retries
+
+    def run(self, jobs: Sequence[Job]) -> Outcome:
+        """Run the graph to its end; a ``KeyboardInterrupt`` leaves every finished job recorded."""
+        outcome = Outcome()
+        settled: set[str] = set()
+        for job in jobs:
+            if (self.place.directory(job.id) / "result.json").exists():
+                self.store.ingest(self.place.directory(job.id))
+                outcome.reused.append(job.id)
+                settled.add(job.id)
+        waiting = [job for job in jobs if job.id not in settled]
+        running: dict[Future[None], tuple[Job, int]] = {}
+        while waiting or running:
+            waiting = self._submit_ready(waiting, settled, running, outcome)
+            for future in wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED).done:
+                job, tries = running.pop(future)
+                self._settle(job, tries, future, settled, running, outcome)
+            self.observer.tick()
+        return outcome
+
+    def _submit_ready(
+        self,
+        waiting: list[Job],
+        settled: set[str],
+        running: dict[Future[None], tuple[Job, int]],
+        outcome: Outcome,
+    ) -> list[Job]:
+        still_waiting = []
+        for job in waiting:
+            lost = next((need for need in job.needs if need in outcome.failed or need in outcome.blocked), None)
+            if lost:
+                outcome.blocked[job.id] = f"needs {lost}, which failed"
+            elif settled.issuperset(job.needs):
+                self._submit(job, 1, running)
+            else:
+                still_waiting.append(job)
+        return still_waiting
+
+    def _submit(self, job: Job, tries: int, running: dict[Future[None], tuple[Job, int]]) -> None:
+        directory = self.place.directory(job.id)
+        if not (directory / "spec.json").exists():
+            save_text(directory / "spec.json", job.spec.model_dump_json(indent=1))
+        self.observer.started(job)
+        call: Callable[..., None] = run_job
+        place = self.place
+        future = self.executor.submit(call, directory, place.dataset, place.data_root, place.plugins)
+        running[future] = (job, tries)
+
+    def _settle(
+        self,
+        job: Job,
+        tries: int,
+        future: Future[None],
+        settled: set[str],
+        running: dict[Future[None], tuple[Job, int]],
+        outcome: Outcome,
+    ) -> None:
+        error = future.exception()
+        if error is None:
+            self.store.ingest(self.place.directory(job.id))
+            outcome.done.append(job.id)
+            settled.add(job.id)
+            self.observer.finished(job)
+            return
+        again = tries <= self.retries and (
+            isinstance(error, WorkerDied) or (isinstance(error, JobFailed) and error.retry)
+        )
+        self.observer.failed(job, str(error), retrying=again)
+        if again:
+            time.sleep(POLL_SECONDS)
+            self._submit(job, tries + 1, running)
+            return
+        outcome.failed[job.id] = str(error)
+        if (self.place.directory(job.id) / "failure.json").exists():
+            self.store.ingest(self.place.directory(job.id))

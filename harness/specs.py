@@ -1,0 +1,114 @@
+"""Job specs: plain, frozen, fully resolved values. A job is a pure function of its spec; its id is the spec's hash."""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from harness.version import NUMERICS_VERSION
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Spec(BaseModel):
+    """Base of every spec: immutable, and an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MethodSpec(Spec):
+    """A method by name with all its hyperparameters."""
+
+    name: str
+    params: dict[str, Any]
+
+
+class AttackSpec(Spec):
+    """An attack by the name the user typed, with all its parameters."""
+
+    name: str
+    params: dict[str, Any]
+
+
+class DatasetSpec(Spec):
+    """The exact images: ``fingerprint`` hashes all of them (where they lie is no part of the identity)."""
+
+    name: str
+    fingerprint: str
+    train_examples: int | None = None
+    validation_fraction: Fraction = 0.1
+
+
+class ThreatSpec(Spec):
+    """The fields of :class:`harness.threat.Threat`."""
+
+    norm: Literal["Linf", "L2"]
+    eps: float
+    step_size: float
+
+
+class Protocol(Spec):
+    """How every method is trained alike. Defaults: SGD as in Zhou et al. 2023 (ANCRA, arXiv 2310.03358).
+
+    ``milestones`` are fractions of the training (75, 90, 100 of 120 epochs), so that a shorter run keeps the shape;
+    ``piecewise`` multiplies the rate by 0.1 at each, ``cosine`` anneals to 0, ``cyclic`` rises linearly to ``lr``
+    over the first 40 % and falls to 0, ``constant`` stays. ``weight_averaging`` is the decay of an exponential moving
+    average of the weights (0: none), which is then the model that is kept. ``selection_steps`` are the PGD steps on
+    the validation split that choose ``best``.
+    """
+
+    epochs: int = Field(120, ge=1)
+    batch_size: int = Field(128, ge=2)
+    lr: float = Field(0.01, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(2e-4, ge=0)
+    schedule: Literal["piecewise", "cosine", "cyclic", "constant"] = "piecewise"
+    milestones: tuple[Fraction, ...] = (0.625, 0.75, 5 / 6)
+    augmentation: Literal["none", "crop-flip", "crop"] = "crop-flip"
+    weight_averaging: float = Field(0.0, ge=0, lt=1)
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    selection_steps: int = Field(10, ge=1)
+
+
+class TrainSpec(Spec):
+    """One training job."""
+
+    kind: Literal["train"] = "train"
+    method: MethodSpec
+    dataset: DatasetSpec
+    model: str
+    threat: ThreatSpec
+    protocol: Protocol
+    seed: int
+    numerics: int = NUMERICS_VERSION
+
+
+class EvaluateSpec(Spec):
+    """One evaluation job: one checkpoint of one training job under one attack."""
+
+    kind: Literal["evaluate"] = "evaluate"
+    train: TrainSpec
+    train_id: str
+    checkpoint: Literal["best", "last"]
+    attack: AttackSpec
+    threat: ThreatSpec
+    test_examples: int | None = Field(None, ge=1)
+    batch_size: int = Field(500, ge=1)
+    seed: int
+    numerics: int = NUMERICS_VERSION
+
+
+AnySpec = TrainSpec | EvaluateSpec
+
+
+def job_id(spec: AnySpec) -> str:
+    """``<kind>-<16 hex digits>``: the hash of the spec's canonical JSON."""
+    text = json.dumps(spec.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return f"{spec.kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def parse_spec(text: str) -> AnySpec:
+    """The spec in a ``spec.json``."""
+    kinds: dict[str, type[TrainSpec] | type[EvaluateSpec]] = {"train": TrainSpec, "evaluate": EvaluateSpec}
+    return kinds[json.loads(text)["kind"]].model_validate_json(text)

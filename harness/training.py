@@ -1,0 +1,243 @@
+"""One training job: data on the device, schedule, precision, checkpoints, history. The objective is the method's."""
+
+import json
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from harness import registry
+from harness.attacks.base import ascend
+from harness.augmentation import augment, to_float
+from harness.checkpoints import load_state, load_weights, save_state, save_text, save_weights
+from harness.datasets.base import Data, Split, hold_out
+from harness.errors import HarnessError
+from harness.method import Method, Step
+from harness.models.base import Inputs
+from harness.modes import evaluating
+from harness.randomness import derive_seed, generator
+from harness.schedules import learning_rate
+from harness.specs import TrainSpec, job_id
+from harness.threat import Threat
+
+Report = Callable[[dict[str, Any]], None]
+VALIDATION_BATCH = 500
+
+
+class TrainingDiverged(HarnessError):
+    """The loss is no longer a finite number."""
+
+
+def build_method(spec: TrainSpec) -> Method:
+    """The method with the hyperparameters of the spec."""
+    return registry.methods[spec.method.name](**spec.method.params)
+
+
+def build_model(spec: TrainSpec, data: Data) -> nn.Module:
+    """The freshly initialised model: the same weights for the same seed and architecture, whatever the method."""
+    inputs = Inputs(data.channels, data.size, data.mean, data.std)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(spec.seed, "initial weights"))
+        return build_method(spec).build_model(spec.model, data.num_classes, inputs)
+
+
+def train(spec: TrainSpec, data: Data, device: torch.device, directory: Path, report: Report) -> dict[str, Any]:
+    """Train until the last epoch, resuming from ``directory/state`` if a run was cut off there.
+
+    Leaves ``best.safetensors`` (highest robust, then natural, accuracy on the held-out validation split),
+    ``last.safetensors`` and ``history.jsonl``; returns what goes into ``result.json``.
+
+    Raises:
+        TrainingDiverged: if a term of the loss is not finite; the checkpoint of the last good epoch stays.
+    """
+    run = _Run(spec, data, device, directory)
+    while run.epoch < spec.protocol.epochs:
+        run.train_epoch()
+        report({"epoch": run.epoch, "epochs": spec.protocol.epochs, **run.history[-1]})
+    save_weights(directory / "last.safetensors", run.kept_model)
+    return {
+        "epochs": run.epoch,
+        "best_epoch": run.best[2],
+        "images_per_second": _median([entry["images_per_second"] for entry in run.history]),
+        "peak_memory": max((entry["peak_memory"] or 0 for entry in run.history), default=0) or None,
+        "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
+    }
+
+
+class _Run:
+    """The moving parts of a training job; everything in them is in the checkpoint."""
+
+    def __init__(self, spec: TrainSpec, data: Data, device: torch.device, directory: Path) -> None:
+        self.spec, self.device, self.directory, self.protocol = spec, device, directory, spec.protocol
+        self.id = job_id(spec)
+        self.method, self.threat = build_method(spec), Threat(**spec.threat.model_dump())
+        limited = data.train.head(spec.dataset.train_examples)
+        training, validation = hold_out(limited, spec.dataset.validation_fraction, spec.seed)
+        if len(training) < 2:
+            raise HarnessError(f"{len(limited)} training examples are too few: at least 2 must remain to train on")
+        self.training, self.validation = _on_device(training, device), _on_device(validation, device)
+        self.batch_size = min(self.protocol.batch_size, len(training))
+        self.steps = len(training) // self.batch_size
+        self.layout = torch.channels_last if data.channels > 1 else torch.contiguous_format
+        self.model = build_model(spec, data).to(device, memory_format=self.layout)  # type: ignore[call-overload]
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(),
+            lr=self.protocol.lr,
+            momentum=self.protocol.momentum,
+            weight_decay=self.protocol.weight_decay,
+        )
+        decay = self.protocol.weight_averaging
+        averaging = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        self.average = AveragedModel(self.model, multi_avg_fn=averaging, use_buffers=True) if decay else None
+        self.epoch = 0
+        self.best = (-1.0, -1.0, 0)  # robust accuracy, natural accuracy, epoch
+        self.history: list[dict[str, Any]] = []
+        self._restore()
+
+    @property
+    def kept_model(self) -> nn.Module:
+        """The model that is validated and saved: the averaged one if there is one."""
+        return self.average.module if self.average else self.model
+
+    def train_epoch(self) -> None:
+        """One pass over the training data, then validation and a checkpoint."""
+        started = time.perf_counter()
+        self.epoch += 1
+        totals = self._optimise()
+        seconds = time.perf_counter() - started
+        natural, robust = self._validate()
+        self.history.append(
+            {
+                "epoch": self.epoch,
+                "lr": self.optimizer.param_groups[0]["lr"],
+                "loss": totals.pop("total"),
+                "terms": totals,
+                "validation_natural": natural,
+                "validation_robust": robust,
+                "images_per_second": self.steps * self.batch_size / seconds,
+                "peak_memory": torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None,
+                "seconds": time.perf_counter() - started,
+            }
+        )
+        if (robust, natural) > self.best[:2]:
+            self.best = (robust, natural, self.epoch)
+            save_weights(self.directory / "best.safetensors", self.kept_model)
+        self._save()
+
+    def _optimise(self) -> dict[str, float]:
+        images, labels = self.training
+        order = torch.randperm(len(labels), generator=generator(self.spec.seed, "order", self.epoch)).to(self.device)
+        draws = generator(self.spec.seed, self.id, "training", self.epoch, device=self.device)
+        totals: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
+        self.model.train()
+        for index in range(self.steps):
+            progress = (self.epoch - 1 + index / self.steps) / self.protocol.epochs
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate(self.protocol, progress)
+            batch = order[index * self.batch_size : (index + 1) * self.batch_size]
+            x = augment(to_float(images[batch]), self.protocol.augmentation, draws)
+            x = x.contiguous(memory_format=self.layout)
+            with self._precision():
+                loss = self.method.loss(self.model, x, labels[batch], self.threat, Step(self.epoch, draws))
+            self.optimizer.zero_grad()
+            loss.total.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            if self.average:
+                self.average.update_parameters(self.model)
+            totals["total"] += loss.total.detach()
+            for name, term in loss.terms.items():
+                totals[name] += term.detach()
+        means = {name: float(total) / self.steps for name, total in totals.items()}
+        self._check_finite(means)
+        return means
+
+    def _check_finite(self, means: dict[str, float]) -> None:
+        """Terms before the total, so that the message names the culprit; then what the last step did to the weights."""
+        seen = {f"loss term {name!r}": mean for name, mean in means.items() if name != "total"}
+        seen["total loss"] = means["total"]
+        seen["largest weight"] = float(torch.stack([p.detach().abs().max() for p in self.model.parameters()]).max())
+        for name, value in seen.items():
+            if not math.isfinite(value):
+                raise TrainingDiverged(
+                    f"{self.spec.method.name}: the {name} became {value} in epoch {self.epoch}. The checkpoint of "
+                    f"epoch {self.epoch - 1} is kept; try a lower rate, for example "
+                    f"--set protocol.lr={self.protocol.lr / 10:g}"
+                )
+
+    def _precision(self) -> torch.autocast:
+        enabled = self.protocol.precision == "bfloat16"
+        # No cache: a cast made while the weights are frozen for an attack must not serve the training forward pass.
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False)
+
+    def _validate(self) -> tuple[float, float]:
+        """Natural and PGD accuracy on the validation split, from the same random start in every epoch."""
+        draws = generator(self.spec.seed, self.id, "validation", device=self.device)
+        model, natural, robust = self.kept_model, 0, 0
+        for images, labels in zip(*(torch.split(part, VALIDATION_BATCH) for part in self.validation), strict=True):
+            x = to_float(images).contiguous(memory_format=self.layout)
+            start = self.threat.random_start(x, draws)
+            with self._precision(), evaluating(model):
+                x_adv = ascend(
+                    model,
+                    x,
+                    lambda z, y=labels: F.cross_entropy(model(z).float(), y, reduction="sum"),  # type: ignore[misc]
+                    self.threat,
+                    start=start,
+                    steps=self.protocol.selection_steps,
+                )
+                with torch.no_grad():
+                    right = model(x).argmax(1) == labels
+                    natural += int(right.sum())
+                    robust += int((right & (model(x_adv).argmax(1) == labels)).sum())
+        count = max(len(self.validation[1]), 1)
+        return natural / count, robust / count
+
+    def _save(self) -> None:
+        state = {
+            "epoch": self.epoch,
+            "best": self.best,
+            "history": json.dumps(self.history),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
+        }
+        save_state(self.directory / "state" / "training.pt", state)
+        self._write_history()
+
+    def _restore(self) -> None:
+        state = load_state(self.directory / "state" / "training.pt", self.device)
+        if state is None:
+            return
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average:
+            self.average.load_state_dict(state["average"])
+        self.epoch, self.best = state["epoch"], tuple(state["best"])
+        self.history = json.loads(state["history"])
+        self._write_history()
+
+    def _write_history(self) -> None:
+        save_text(self.directory / "history.jsonl", "".join(json.dumps(entry) + "\n" for entry in self.history))
+
+
+def _on_device(split: Split, device: torch.device) -> tuple[Tensor, Tensor]:
+    return torch.tensor(split.images, device=device), torch.tensor(split.labels, device=device)
+
+
+def _median(values: list[float]) -> float:
+    ordered = sorted(values)
+    return ordered[len(ordered) // 2] if ordered else 0.0
+
+
+def trained_model(spec: TrainSpec, data: Data, weights: Path) -> nn.Module:
+    """The model of a finished training job, with the weights of one checkpoint."""
+    model = build_model(spec, data)
+    load_weights(weights, model)
+    return model

@@ -1,0 +1,198 @@
+"""Figures of the results, drawn without a display; a method has the same colour in all of them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from math import ceil
+from typing import TYPE_CHECKING
+
+import matplotlib.style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from reports.order import ordered_methods
+from reports.table import Cell, Comparison, Row, comparisons
+from results.errors import HarnessError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+# Okabe & Ito 2008 (https://jfly.uni-koeln.de/color/) and Tol 2021 (https://personal.sron.nl/~pault/):
+# light for a base method, dark for ANCRA over it, so that the pairs differ in grey too.
+_COLOURS = {
+    "natural": "#767676",
+    "pgd-at": "#56b4e9",
+    "trades": "#e69f00",
+    "mart": "#cc79a7",
+    "pgd-at-ancra": "#0072b2",
+    "trades-ancra": "#b34700",
+    "mart-ancra": "#882255",
+    "pgd-at-anc": "#009e73",
+    "pgd-at-ra": "#117733",
+    "trades-anc": "#999933",
+    "trades-ra": "#665500",
+    "mart-anc": "#44aa99",
+    "mart-ra": "#332288",
+}
+_OTHER_COLOURS = ("#000000", "#ee3377", "#33bbee", "#ddaa33", "#aa3377", "#228833")
+_STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "legend.fontsize": 7.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.5,
+    "hatch.linewidth": 0.6,
+    "figure.constrained_layout.use": True,
+    "pdf.fonttype": 42,
+    "savefig.dpi": 200,
+}
+_WIDTH = 7.0  # inches: the text width of a page, so that 8 pt stay 8 pt
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw and save figures in this house's style, whatever the user's matplotlibrc says."""
+    with matplotlib.style.context(["default", _STYLE]):
+        yield
+
+
+def colours(methods: Iterable[str]) -> dict[str, str]:
+    """A colour for each method; those without one of their own take turns in the order of the tables."""
+    names = ordered_methods(methods)
+    others = [name for name in names if name not in _COLOURS]
+    turns = {name: _OTHER_COLOURS[index % len(_OTHER_COLOURS)] for index, name in enumerate(others)}
+    return {name: _COLOURS.get(name) or turns[name] for name in names}
+
+
+def accuracy_bars(frame: "DataFrame") -> Figure:
+    """Accuracy in % by attack and method at the best checkpoint, one panel for each data set, model and threat.
+
+    Error bars are 95 % Wilson intervals, or sample standard deviations where a method has several seeds. The bars of a
+    masked method are hatched.
+
+    Raises:
+        HarnessError: if the frame is empty or not the long form of the results.
+    """
+    tables = comparisons(frame)
+    best = [table for table in tables if table.checkpoint == "best"] or tables
+    palette = colours(row.method for table in best for row in table.rows)
+    with style():
+        figure = Figure(figsize=(_WIDTH, 0.5 + 2.4 * len(best)))
+        for axes, table in zip(figure.subplots(len(best), squeeze=False)[:, 0], best, strict=True):
+            _bars(axes, table, palette)
+        handles = [Patch(facecolor=colour, label=name) for name, colour in palette.items()]
+        if any(row.verdict == "masked" for table in best for row in table.rows):
+            handles.append(Patch(facecolor="white", edgecolor="black", hatch="/////", label="masked"))
+        figure.legend(handles=handles, loc="outside upper center", ncols=min(4, len(handles)), frameon=False)
+    return figure
+
+
+def _bars(axes: Axes, table: Comparison, palette: dict[str, str]) -> None:
+    width = 0.84 / len(table.rows)
+    for index, row in enumerate(table.rows):
+        shown = [(place, row.cells[name]) for place, name in enumerate(table.attacks) if name in row.cells]
+        offset = (index - (len(table.rows) - 1) / 2) * width
+        _bar_series(axes, row, [place + offset for place, _ in shown], [cell for _, cell in shown], width, palette)
+    axes.set_xticks(range(len(table.attacks)), table.attacks)
+    axes.tick_params(axis="x", length=0, labelrotation=20 if len(table.attacks) > 9 else 0)
+    axes.set(xlim=(-0.5, len(table.attacks) - 0.5), ylim=(0, 100), ylabel="accuracy (%)", title=table.title)
+
+
+def _bar_series(
+    axes: Axes, row: Row, places: Sequence[float], cells: Sequence[Cell], width: float, palette: dict[str, str]
+) -> None:
+    heights = [100 * cell.accuracy for cell in cells]
+    axes.bar(
+        places,
+        heights,
+        width,
+        yerr=[[100 * down for down, _ in map(_errors, cells)], [100 * up for _, up in map(_errors, cells)]],
+        label=row.method,
+        color=palette[row.method],
+        edgecolor="white",
+        linewidth=0.3,
+        hatch="/////" if row.verdict == "masked" else None,
+        error_kw={"elinewidth": 0.7, "ecolor": "#222222", "capsize": 1.2, "capthick": 0.7},
+    )
+
+
+def _errors(cell: Cell) -> tuple[float, float]:
+    """How far the error bar reaches below and above the accuracy, as fractions."""
+    if cell.std is not None:
+        return cell.std, cell.std
+    if cell.low is None or cell.high is None:
+        return 0.0, 0.0
+    return cell.accuracy - cell.low, cell.high - cell.accuracy
+
+
+def training_curves(history: "DataFrame") -> Figure:
+    """Validation accuracy in % over epochs, natural (dashed) and robust (solid), one panel for each method.
+
+    Data sets and models have panels of their own; seeds are lines of one panel. A dot marks the epoch of each best
+    checkpoint: the highest robust accuracy, then the highest natural one, then the first.
+
+    Raises:
+        HarnessError: if there is no epoch with validation accuracies.
+    """
+    measured = history[history["validation_robust"].notna() & history["validation_natural"].notna()]
+    if measured.empty:
+        raise HarnessError("there are no training curves yet: run `harness run --methods all` first")
+    panels = _panels(measured)
+    columns = min(4, len(panels))
+    rows = ceil(len(panels) / columns)
+    palette = colours(measured["method"])
+    with style():
+        figure = Figure(figsize=(_WIDTH, 0.5 + 1.6 * rows))
+        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        for place, (axes, (title, panel)) in enumerate(zip(grid.flat, panels, strict=False)):
+            _curves(axes, panel, palette[panel["method"].iloc[0]])
+            axes.set_title(title)
+            axes.tick_params(labelbottom=place + columns >= len(panels))
+        for axes in grid.flat[len(panels) :]:
+            axes.remove()
+        grid.flat[0].xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
+        grid.flat[0].set_ylim(0, 100)
+        figure.supxlabel("epoch", fontsize=8)
+        figure.supylabel("validation accuracy (%)", fontsize=8)
+        figure.legend(handles=_curve_legend(), loc="outside upper center", ncols=3, frameon=False)
+    return figure
+
+
+def _panels(history: "DataFrame") -> list[tuple[str, "DataFrame"]]:
+    settings = history[["dataset", "model"]].drop_duplicates()
+    panels = []
+    for dataset, model in settings.itertuples(index=False):
+        own = history[(history["dataset"] == dataset) & (history["model"] == model)]
+        for method in ordered_methods(own["method"]):
+            title = method if len(settings) == 1 else f"{method}\n{dataset}, {model}"
+            panels.append((title, own[own["method"] == method]))
+    return panels
+
+
+def _curves(axes: Axes, panel: "DataFrame", colour: str) -> None:
+    for _, training in panel.groupby("train_id", sort=False):
+        epochs = training.sort_values("epoch")
+        alone = "." if len(epochs) == 1 else None
+        for column, line, width in (("validation_natural", "--", 1.0), ("validation_robust", "-", 1.3)):
+            axes.plot(epochs["epoch"], 100 * epochs[column], line, color=colour, linewidth=width, marker=alone)
+        best = epochs.sort_values(
+            ["validation_robust", "validation_natural", "epoch"], ascending=[False, False, True]
+        ).iloc[0]
+        axes.plot(best["epoch"], 100 * best["validation_robust"], "o", color=colour, markersize=4, clip_on=False)
+
+
+def _curve_legend() -> list[Line2D]:
+    return [
+        Line2D([], [], color="#444444", linestyle="--", linewidth=1, label="natural"),
+        Line2D([], [], color="#444444", linewidth=1.3, label="robust"),
+        Line2D([], [], color="#444444", linestyle="", marker="o", markersize=4, label="best checkpoint"),
+    ]

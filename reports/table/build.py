@@ -1,0 +1,182 @@
+"""From the long form of the results to comparison tables."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from statistics import mean, stdev
+from typing import TYPE_CHECKING, Any
+
+from reports.order import ordered_attacks, ordered_methods
+from reports.table.comparison import OVERESTIMATION, OVERFITTING, Cell, Comparison, Row, percent
+from results.errors import HarnessError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+Record = Mapping[Any, Any]
+Scores = dict[str, Record]  # of one training at one checkpoint, by attack
+
+SETTING = ("dataset", "model", "threat")
+COLUMNS = (*SETTING, "method", "seed", "train_id", "checkpoint", "attack", "accuracy", "ci_low", "ci_high", "examples")
+WORST_CASE = "worst-case"
+_CHECKPOINTS = ("best", "last")
+_SEVERITIES = ("", "trusted", "suspect", "masked")
+
+
+def comparison(frame: "DataFrame", *, checkpoint: str = "best") -> Comparison:
+    """The table of one data set, model and threat at one checkpoint; see :func:`comparisons`.
+
+    Raises:
+        HarnessError: if the frame is empty, holds several settings, or lacks the checkpoint.
+    """
+    found = comparisons(frame)
+    names = list(dict.fromkeys(f"{each.dataset}, {each.model}, {each.threat}" for each in found))
+    if len(names) > 1:
+        raise HarnessError(f"one table compares one setting, got {len(names)}: {'; '.join(names)}; choose one of them")
+    for each in found:
+        if each.checkpoint == checkpoint:
+            return each
+    known = ", ".join(each.checkpoint for each in found)
+    raise HarnessError(f"there are no results for checkpoint {checkpoint!r}; there are some for {known}")
+
+
+def comparisons(frame: "DataFrame") -> list[Comparison]:
+    """One table for each data set, model, threat and checkpoint of the long-form results, ``best`` before ``last``.
+
+    ``frame`` has the columns of ``results.queries.long_form`` and may have ``verdict`` and ``why``; accuracies are
+    fractions. A method's seeds make one row. Two trainings of one method with the same seed differ in their protocol:
+    then each training of the method is a row of its own, named by its id. Of several evaluations of a
+    training by one attack the one with the most examples counts, then the one that found most; of several worst cases
+    the one over as many examples as every attack of the row has.
+
+    Raises:
+        HarnessError: if the frame is empty or lacks a column.
+    """
+    _check(frame)
+    tables: list[Comparison] = []
+    for setting in frame[list(SETTING)].drop_duplicates().itertuples(index=False):
+        rows = frame[(frame[list(SETTING)] == list(setting)).all(axis=1)].to_dict("records")
+        checkpoints = sorted({row["checkpoint"] for row in rows}, key=_checkpoint_rank)
+        tables += [_compare(rows, *map(str, setting), checkpoint=checkpoint) for checkpoint in checkpoints]
+    return tables
+
+
+def _check(frame: "DataFrame") -> None:
+    """Raise a :class:`HarnessError` if there is nothing to report, or the frame is not the long form."""
+    if frame.empty:
+        raise HarnessError("there are no results to report yet: run `harness run --methods all` first")
+    missing = [column for column in COLUMNS if column not in frame]
+    if missing:
+        raise HarnessError(
+            f"results to report lack the columns {', '.join(missing)}: give the long form, as `harness results` prints"
+        )
+
+
+def _checkpoint_rank(name: str) -> tuple[int, str]:
+    return _CHECKPOINTS.index(name) if name in _CHECKPOINTS else len(_CHECKPOINTS), name
+
+
+def _compare(rows: Sequence[Record], dataset: str, model: str, threat: str, *, checkpoint: str) -> Comparison:
+    scores = _scores(rows)
+    trainings = {row["train_id"]: row for row in rows if (row["train_id"], checkpoint) in scores}
+    table_rows = []
+    for label, members in _members(list(trainings.values())):
+        own = [(row["seed"], scores[row["train_id"], checkpoint]) for row in members]
+        gaps = {OVERESTIMATION: _gap((each.get("autoattack"), each.get("adaptive")) for _, each in own)}
+        if checkpoint == "last":
+            best = (scores.get((row["train_id"], "best"), {}) for row in members)
+            gaps[OVERFITTING] = _gap(
+                (before.get(WORST_CASE), after.get(WORST_CASE)) for before, (_, after) in zip(best, own, strict=True)
+            )
+        table_rows.append(_row(label, own, {name: gap for name, gap in gaps.items() if gap is not None}))
+    attacks = ordered_attacks(attack for row in table_rows for attack in row.cells)
+    return Comparison(dataset, model, threat, checkpoint, tuple(attacks), _mark_best(table_rows, attacks))
+
+
+def _scores(rows: Iterable[Record]) -> dict[tuple[str, str], Scores]:
+    """One evaluation for each training, checkpoint and attack."""
+    groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for row in rows:
+        groups[row["train_id"], row["checkpoint"]].append(row)
+    return {key: _choose(group) for key, group in groups.items()}
+
+
+def _choose(rows: Sequence[Record]) -> Scores:
+    ascending = sorted(rows, key=lambda row: (row["examples"], -row["accuracy"]))
+    chosen = {row["attack"]: row for row in ascending if row["attack"] != WORST_CASE}
+    common = min((row["examples"] for row in chosen.values()), default=0)
+    worst = [row for row in ascending if row["attack"] == WORST_CASE]
+    if worst:
+        chosen[WORST_CASE] = max(worst, key=lambda row: (row["examples"] == common, row["examples"]))
+    return chosen
+
+
+def _members(trainings: Sequence[Record]) -> Iterable[tuple[str, list[Record]]]:
+    """The trainings of each row of the table, by its label."""
+    for method in ordered_methods(row["method"] for row in trainings):
+        own = sorted((row for row in trainings if row["method"] == method), key=lambda row: row["seed"])
+        if len({row["seed"] for row in own}) == len(own):
+            yield method, own
+        else:
+            for row in own:
+                yield f"{method} @{row['train_id'].removeprefix('train-')[:6]}", [row]
+
+
+def _row(label: str, own: Sequence[tuple[int, Scores]], differences: Mapping[str, float]) -> Row:
+    judged = [(seed, *_judgement(scores)) for seed, scores in own]
+    verdict = max((said for _, said, _ in judged), key=_SEVERITIES.index)
+    cells = {
+        attack: _cell([scores[attack] for _, scores in own if attack in scores])
+        for attack in dict.fromkeys(attack for _, scores in own for attack in scores)
+    }
+    if verdict == "masked":
+        honest = {"natural", "adaptive"} | ({WORST_CASE} if "adaptive" in cells else set())
+        cells = {attack: replace(cell, inflated=attack not in honest) for attack, cell in cells.items()}
+    return Row(
+        method=label,
+        seeds=tuple(seed for seed, _ in own),
+        cells=cells,
+        differences=differences,
+        verdict=verdict,
+        why=_reasons([(seed, why) for seed, said, why in judged if said == verdict and why], name_seeds=len(own) > 1),
+    )
+
+
+def _reasons(found: Iterable[tuple[int, str]], *, name_seeds: bool) -> str:
+    seeds: dict[str, list[str]] = defaultdict(list)
+    for seed, why in found:
+        seeds[why].append(str(seed))
+    return "; ".join(f"seed {', '.join(own)}: {why}" if name_seeds else why for why, own in seeds.items())
+
+
+def _judgement(scores: Scores) -> tuple[str, str]:
+    """The verdict on one training and its reason on one line; both empty where nobody judged."""
+    rows = [row for row in scores.values() if row.get("verdict") in _SEVERITIES]
+    worst = max(rows, key=lambda row: _SEVERITIES.index(row["verdict"]), default={"verdict": ""})
+    why = worst.get("why")
+    return worst["verdict"], " ".join(why.split()) if isinstance(why, str) else ""
+
+
+def _cell(rows: Sequence[Record]) -> Cell:
+    accuracies, examples = [float(row["accuracy"]) for row in rows], min(int(row["examples"]) for row in rows)
+    if len(rows) > 1:
+        return Cell(mean(accuracies), examples, std=stdev(accuracies))
+    return Cell(accuracies[0], examples, float(rows[0]["ci_low"]), float(rows[0]["ci_high"]))
+
+
+def _gap(pairs: Iterable[tuple[Record | None, Record | None]]) -> float | None:
+    """The mean difference over the seeds that have both scores on the same number of examples."""
+    gaps = [a["accuracy"] - b["accuracy"] for a, b in pairs if a and b and a["examples"] == b["examples"]]
+    return float(mean(gaps)) if gaps else None
+
+
+def _mark_best(rows: Sequence[Row], attacks: Iterable[str]) -> tuple[Row, ...]:
+    cells = [dict(row.cells) for row in rows]
+    for attack in attacks:
+        fair = [own[attack] for own in cells if attack in own and not own[attack].inflated]
+        top = max((float(percent(cell.accuracy)) for cell in fair), default=None)
+        for own in cells:
+            cell = own.get(attack)
+            if cell and not cell.inflated and float(percent(cell.accuracy)) == top:
+                own[attack] = replace(cell, best=True)
+    return tuple(replace(row, cells=own) for row, own in zip(rows, cells, strict=True))

@@ -1,0 +1,240 @@
+"""Questions to the store; the answers are data frames, or the verdicts of one attack."""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload
+
+from results.errors import HarnessError
+from results.schema import Epoch, Evaluation, Job
+from results.statistics import wilson
+from results.verdicts import Verdicts, unpack
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from results.store import Store
+
+Record = dict[str, Any]
+
+_TRAINING = ("method", "dataset", "model", "seed")
+_SCORE = ("accuracy", "ci_low", "ci_high", "examples")
+_COST = ("threat", "seconds", "forwards")
+_ORIGIN = ("attack_params", "warnings", "train_id", "evaluate_id")
+COLUMNS = (*_TRAINING, "checkpoint", "attack", *_SCORE, *_COST, *_ORIGIN)
+_EPOCH = ("epoch", "lr", "loss", "validation_natural", "validation_robust")
+_SPEED = ("images_per_second", "peak_memory", "seconds")
+HISTORY_COLUMNS = (*_TRAINING, "train_id", *_EPOCH, *_SPEED)
+_TIMES = ("started", "finished", "seconds")
+_CIRCUMSTANCES = ("device", "code", "error", "log")
+JOB_COLUMNS = ("id", "kind", "state", *_TRAINING, "checkpoint", "attack", "threat", *_TIMES, *_CIRCUMSTANCES)
+NATURAL, WORST_CASE = "natural", "worst-case"
+
+
+def long_form(
+    store: "Store", *, order: Sequence[str] = (), evaluations: Collection[str] | None = None, **equal: object
+) -> "DataFrame":
+    """One row for each evaluation, and one for each worst case over them.
+
+    ``accuracy`` is a fraction with its 95 % Wilson interval ``ci_low`` to ``ci_high``; ``seed`` is the training's.
+    ``attack_params`` (JSON) and ``warnings`` (one a line) are text. Two protocols of one method differ in
+    ``train_id``. Rows are in the order of methods, then of data set, model, seed, training, threat, checkpoint and
+    attack, with ``natural`` first and ``worst-case`` last.
+
+    The row ``worst-case`` counts the examples that withstand everything: the intersection of the verdicts on one
+    training's checkpoint under one threat, the natural ones among them (the unchanged image lies in the ball).
+    Where evaluations cover different numbers of examples, there is one such row for each number n, over the first
+    n examples and every evaluation that has them. Its ``attack_params`` name their attacks under ``over``, its
+    ``seconds`` and ``forwards`` are their sums, its ``evaluate_id`` is missing.
+
+    Args:
+        store: the open store.
+        order: methods in the order wanted; the others follow alphabetically.
+        evaluations: ids of the evaluations to look at, all by default; worst cases are over these alone.
+        equal: a column's value, or a list, tuple or set of the values wanted, such as ``checkpoint="best"``.
+
+    Raises:
+        HarnessError: if ``equal`` names a column that does not exist.
+    """
+    _check_columns(equal, COLUMNS)
+    rows = [row for row, _ in _scored(_evaluations(store, evaluations)) if _matches(row, equal)]
+    return _frame(sorted(rows, key=lambda row: _place(row, order)), COLUMNS)
+
+
+def verdicts(store: "Store", train_id: str, checkpoint: str, attack: str, **equal: object) -> Verdicts:
+    """Whether each test example, in the official order, was still classified correctly: bool (N,).
+
+    Of evaluations that differ in the number of examples alone, the longest. ``equal`` narrows the choice by columns
+    of :func:`long_form`, such as ``threat="Linf 8/255"``. For ``worst-case`` the intersection, as explained there.
+
+    Raises:
+        HarnessError: if there is no such evaluation, or several with different threats or parameters.
+    """
+    _check_columns(equal, COLUMNS)
+    wanted = {**equal, "train_id": train_id, "checkpoint": checkpoint, "attack": attack}
+    found = [(row, bits) for row, bits in _scored(_evaluations(store)) if _matches(row, wanted)]
+    what = f"{attack!r} on the {checkpoint!r} checkpoint of {train_id}"
+    if not found:
+        raise HarnessError(f"there is no evaluation of {what}; `harness results` lists those there are")
+    kinds = sorted({f"{row['threat']} {row['attack_params']}" for row, _ in found})
+    if len(kinds) > 1:
+        raise HarnessError(
+            f"there are several evaluations of {what}: {'; '.join(kinds)}. Name threat or attack_params."
+        )
+    return max(found, key=lambda pair: len(pair[1]))[1]
+
+
+def history(store: "Store", *, order: Sequence[str] = (), **equal: object) -> "DataFrame":
+    """One row for each epoch of each finished training; the loss by term in columns ``term:NAME``.
+
+    Accuracies are fractions, ``peak_memory`` bytes, ``seconds`` wall time; what a training did not measure is missing.
+    ``order`` and ``equal`` are as in :func:`long_form`.
+
+    Raises:
+        HarnessError: if ``equal`` names a column that does not exist.
+    """
+    _check_columns(equal, HISTORY_COLUMNS)
+    with store.reading() as session:
+        epochs = session.scalars(select(Epoch).options(joinedload(Epoch.job))).all()
+    rows = [row for row in map(_epoch, epochs) if _matches(row, equal)]
+    rows.sort(key=lambda row: (*_first(row, order), row["epoch"]))
+    terms = dict.fromkeys(name for row in rows for name in row if name.startswith("term:"))
+    return _frame(rows, (*HISTORY_COLUMNS, *terms))
+
+
+def jobs(store: "Store") -> "DataFrame":
+    """One row for each finished job, done or failed, in the order in which they finished (times in ISO 8601, UTC)."""
+    with store.reading() as session:
+        found = session.scalars(select(Job).options(joinedload(Job.evaluation)).order_by(Job.finished, Job.id)).all()
+    return _frame([_job(job) for job in found], JOB_COLUMNS)
+
+
+def to_csv(frame: "DataFrame") -> str:
+    """The frame as CSV with a header line; numbers read back exactly, missing values are empty."""
+    return frame.to_csv(index=False, lineterminator="\n")
+
+
+def to_json(frame: "DataFrame") -> str:
+    """The frame as a JSON list of objects, one a row; numbers read back exactly, missing values are null."""
+    plain = frame.astype(object).where(frame.notna(), None)
+    return json.dumps(plain.to_dict("records"), indent=2, allow_nan=False, ensure_ascii=False)
+
+
+def _evaluations(store: "Store", ids: Collection[str] | None = None) -> list[Evaluation]:
+    with store.reading() as session:
+        found = session.scalars(
+            select(Evaluation).options(joinedload(Evaluation.job)).order_by(Evaluation.job_id)
+        ).all()
+    return [evaluation for evaluation in found if ids is None or evaluation.job_id in ids]
+
+
+def _scored(evaluations: Iterable[Evaluation]) -> Iterator[tuple[Record, Verdicts]]:
+    """Every row of the long form with its verdicts."""
+    groups: dict[tuple[object, ...], list[tuple[Record, Verdicts]]] = defaultdict(list)
+    for each in evaluations:
+        row, bits = _measured(each), unpack(each.verdicts, each.examples)
+        groups[each.train_id, each.checkpoint, each.job.threat_norm, each.job.threat_eps].append((row, bits))
+    for group in groups.values():
+        yield from group
+        yield from _worst_cases(group)
+
+
+def _worst_cases(group: Sequence[tuple[Record, Verdicts]]) -> Iterator[tuple[Record, Verdicts]]:
+    """For each number of examples, the row over every evaluation that has so many; none over natural ones alone."""
+    for n in sorted({len(bits) for _, bits in group}):
+        rows = [row for row, bits in group if len(bits) >= n]
+        over = sorted({row["attack"] for row in rows}, key=_attack_place)
+        if over != [NATURAL]:
+            withstood: Verdicts = np.logical_and.reduce([bits[:n] for _, bits in group if len(bits) >= n])
+            yield (
+                {
+                    **rows[0],
+                    **_score(int(withstood.sum()), n),
+                    "attack": WORST_CASE,
+                    "attack_params": json.dumps({"over": over}),
+                    "seconds": sum(row["seconds"] for row in rows),
+                    "forwards": sum(row["forwards"] for row in rows),
+                    "warnings": "",
+                    "evaluate_id": None,
+                },
+                withstood,
+            )
+
+
+def _measured(evaluation: Evaluation) -> Record:
+    job = evaluation.job
+    return {
+        **_training(job, evaluation.train_id),
+        **_score(evaluation.correct, evaluation.examples),
+        "checkpoint": evaluation.checkpoint,
+        "attack": evaluation.attack,
+        "threat": job.threat,
+        "seconds": job.seconds,
+        "forwards": evaluation.forwards,
+        "attack_params": json.dumps(evaluation.attack_params, sort_keys=True),
+        "warnings": "\n".join(evaluation.warnings),
+        "evaluate_id": evaluation.job_id,
+    }
+
+
+def _score(correct: int, n: int) -> Record:
+    low, high = wilson(correct, n)
+    return {"accuracy": correct / n, "ci_low": low, "ci_high": high, "examples": n}
+
+
+def _training(job: Job, train_id: str) -> Record:
+    return {**{name: getattr(job, name) for name in _TRAINING}, "train_id": train_id}
+
+
+def _epoch(epoch: Epoch) -> Record:
+    measured = {name: getattr(epoch, name) for name in (*_EPOCH, *_SPEED)}
+    terms = {f"term:{name}": value for name, value in epoch.terms.items()}
+    return {**_training(epoch.job, epoch.job_id), **measured, **terms}
+
+
+def _job(job: Job) -> Record:
+    attacked = {name: getattr(job.evaluation, name, None) for name in ("checkpoint", "attack")}
+    return {**attacked, **{name: getattr(job, name) for name in JOB_COLUMNS if name not in attacked}}
+
+
+def _check_columns(equal: Iterable[str], columns: Sequence[str]) -> None:
+    for name in equal:
+        if name not in columns:
+            raise HarnessError(f"results have no column {name!r}: choose by {', '.join(columns)}")
+
+
+def _matches(row: Record, equal: Mapping[str, object]) -> bool:
+    return all(
+        row[name] in wanted if isinstance(wanted, list | tuple | set | frozenset) else row[name] == wanted
+        for name, wanted in equal.items()
+    )
+
+
+def _first(row: Record, order: Sequence[str]) -> tuple[Any, ...]:
+    """What every table is sorted by: method (in the order given, then by name), and the other marks of a training."""
+    method = row["method"]
+    rank = order.index(method) if method in order else len(order)
+    return rank, method, row["dataset"], row["model"], row["seed"], row["train_id"]
+
+
+def _place(row: Record, order: Sequence[str]) -> tuple[Any, ...]:
+    attack = (*_attack_place(row["attack"]), row["attack_params"], row["examples"], row["evaluate_id"] or "")
+    return *_first(row, order), row["threat"], row["checkpoint"], attack
+
+
+def _attack_place(attack: str) -> tuple[Any, ...]:
+    """``natural`` first, ``worst-case`` last, and ``pgd-20`` before ``pgd-100``."""
+    parts = re.split(r"(\d+)", attack)
+    numbered = [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+    return attack == WORST_CASE, attack != NATURAL, numbered
+
+
+def _frame(rows: Sequence[Record], columns: Sequence[str]) -> "DataFrame":
+    from pandas import DataFrame
+
+    return DataFrame([[row.get(column) for column in columns] for row in rows], columns=list(columns))

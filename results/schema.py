@@ -1,0 +1,123 @@
+"""The tables, as typed models. A change here needs a migration in :mod:`results.migrations`: a test compares them."""
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Double, ForeignKey, LargeBinary, MetaData, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column, relationship
+
+from results.labels import threat_label
+
+_NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(MappedAsDataclass, DeclarativeBase, kw_only=True):
+    """Models are dataclasses: their fields are given by keyword."""
+
+    metadata = MetaData(naming_convention=_NAMES)
+    type_annotation_map = {  # noqa: RUF012 - the name and form SQLAlchemy asks for
+        dict[str, Any]: JSON(none_as_null=True),
+        list[str]: JSON(none_as_null=True),
+        bytes: LargeBinary(),
+        float: Double(),
+    }
+
+
+class Job(Base):
+    """A finished job, with all that is needed to run it again.
+
+    ``spec`` is the whole resolved specification; the columns from ``method`` to ``threat_eps`` repeat what queries
+    select by (``method`` to ``seed`` are those of the training, for evaluations too; the threat is the job's own).
+    Times are ISO 8601 in UTC, ``seconds`` the wall time of the last try.
+    """
+
+    __tablename__ = "jobs"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    state: Mapped[str]
+    method: Mapped[str]
+    dataset: Mapped[str]
+    model: Mapped[str]
+    seed: Mapped[int] = mapped_column(BigInteger)
+    threat_norm: Mapped[str]
+    threat_eps: Mapped[float]
+    spec: Mapped[dict[str, Any]]
+    finished: Mapped[str]
+    started: Mapped[str | None] = mapped_column(default=None)
+    seconds: Mapped[float | None] = mapped_column(default=None)
+    device: Mapped[str | None] = mapped_column(default=None)
+    versions: Mapped[dict[str, Any] | None] = mapped_column(default=None)
+    code: Mapped[str | None] = mapped_column(default=None)
+    extra: Mapped[dict[str, Any] | None] = mapped_column(default=None)
+    error: Mapped[str | None] = mapped_column(Text, default=None)
+    traceback: Mapped[str | None] = mapped_column(Text, default=None)
+    log: Mapped[str | None] = mapped_column(default=None)
+
+    training: Mapped["Training | None"] = relationship(back_populates="job", default=None)
+    evaluation: Mapped["Evaluation | None"] = relationship(back_populates="job", default=None)
+    epochs: Mapped[list["Epoch"]] = relationship(back_populates="job", default_factory=list)
+
+    @property
+    def threat(self) -> str:
+        """The threat as people write it, for example ``Linf 8/255``."""
+        return threat_label(self.threat_norm, self.threat_eps)
+
+
+class Training(Base):
+    """What a training ended with. ``peak_memory`` is in bytes (None where it cannot be measured)."""
+
+    __tablename__ = "trainings"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey(Job.id, ondelete="CASCADE"), primary_key=True, init=False)
+    best_epoch: Mapped[int]
+    total_epochs: Mapped[int]
+    images_per_second: Mapped[float]
+    peak_memory: Mapped[int | None] = mapped_column(BigInteger)
+    parameters: Mapped[int] = mapped_column(BigInteger)
+    job: Mapped[Job] = relationship(back_populates="training", init=False, repr=False)
+
+
+class Epoch(Base):
+    """One epoch of a training's history; accuracies are fractions, ``terms`` the loss by named term."""
+
+    __tablename__ = "epochs"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey(Job.id, ondelete="CASCADE"), primary_key=True, init=False)
+    epoch: Mapped[int] = mapped_column(primary_key=True)
+    lr: Mapped[float]
+    loss: Mapped[float]
+    terms: Mapped[dict[str, Any]]
+    validation_natural: Mapped[float | None]
+    validation_robust: Mapped[float | None]
+    images_per_second: Mapped[float | None]
+    peak_memory: Mapped[int | None] = mapped_column(BigInteger)
+    seconds: Mapped[float | None]
+    job: Mapped[Job] = relationship(back_populates="epochs", init=False, repr=False)
+
+
+class Evaluation(Base):
+    """One model under one attack. ``verdicts`` are ``examples`` bits (see :mod:`results.verdicts`).
+
+    ``train_id`` names the job that trained the model; that job may be unknown here, where only the evaluations of
+    another machine were copied.
+    """
+
+    __tablename__ = "evaluations"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey(Job.id, ondelete="CASCADE"), primary_key=True, init=False)
+    train_id: Mapped[str] = mapped_column(index=True)
+    checkpoint: Mapped[str]
+    attack: Mapped[str]
+    attack_params: Mapped[dict[str, Any]]
+    correct: Mapped[int]
+    examples: Mapped[int]
+    verdicts: Mapped[bytes] = mapped_column(repr=False)
+    forwards: Mapped[int] = mapped_column(BigInteger)
+    warnings: Mapped[list[str]]
+    stages: Mapped[dict[str, Any] | None]
+    details: Mapped[dict[str, Any]]
+    job: Mapped[Job] = relationship(back_populates="evaluation", init=False, repr=False)

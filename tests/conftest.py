@@ -1,0 +1,43 @@
+"""What several test files share: a small real data set and specs for quick jobs."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from harness.datasets import load
+
+from harness.experiment import Request, plan
+from harness.registry import load_plugins
+from harness.specs import TrainSpec
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory):
+    """The embedded digits, 1,300 training and 497 test images of 8x8."""
+    load_plugins()
+    return load("digits", tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+def train_spec(digits):
+    """A factory of quick training specs: ``train_spec("trades", epochs=2, lr=0.1)``."""
+
+    def make(method="pgd-at", *, examples=200, settings=(), epochs=2, **changes) -> TrainSpec:
+        request = Request(methods=[method], data=digits, epochs=epochs, train_examples=examples, settings=settings)
+        spec = plan(request)[0].spec
+        return spec.model_copy(update={"protocol": spec.protocol.model_copy(update=changes)})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny(digits):
+    """The digits cut down to 200 training and 30 test images, as a data set of its own."""
+    return replace(digits, train=digits.train.head(200), test=digits.test.head(30))
+
+
+def history_of(directory: Path) -> list[dict]:
+    """The history without what depends on the clock."""
+    entries = [json.loads(line) for line in (directory / "history.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in entry.items() if k not in ("seconds", "images_per_second")} for entry in entries]

@@ -1,0 +1,124 @@
+"""One verdict per example: judged in batches, resumable, and true on solvable models."""
+
+import pytest
+import torch
+from torch import nn
+
+from harness.attacks import resolve
+from harness.errors import HarnessError
+from harness.evaluation import counting, judge, worst_case
+from harness.threat import Threat
+
+
+class Threshold(nn.Module):
+    """Class 1 where the mean exceeds 0.5: the Linf margin of a constant image v is |v - 0.5|."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Linear(1, 1, bias=False)
+        nn.init.constant_(self.scale.weight, 100.0)
+
+    def forward(self, x):
+        score = self.scale(x.mean((1, 2, 3))[:, None] - 0.5)
+        return torch.cat([torch.zeros_like(score), score], 1)
+
+
+def constant_images(values):
+    return torch.tensor(values).view(-1, 1, 1, 1).expand(-1, 1, 4, 4).contiguous()
+
+
+def judged(model, x, y, attack="pgd-20", eps=0.1, **changes):
+    options = {"views": {}, "seed": (0,), "batch_size": 500} | changes
+    return judge(model, x, y, resolve(attack), Threat("Linf", eps), **options)
+
+
+MARGINS = [0.55, 0.59, 0.61, 0.75, 0.95, 0.3]
+LABELS = torch.tensor([1, 1, 1, 1, 1, 1])
+
+
+@pytest.mark.parametrize("attack", ["fgsm", "pgd-20", "cw", "adaptive"])
+@pytest.mark.parametrize("batch_size", [1, 2, 500])
+def test_verdicts_equal_the_margins(attack, batch_size):
+    """Right and farther than 0.1 from the threshold: only those stand; the last image is wrong from the start."""
+    result = judged(Threshold(), constant_images(MARGINS), LABELS, attack, batch_size=batch_size)
+    assert result.verdicts.tolist() == [False, False, True, True, True, False]
+
+
+def test_bytes_and_floats_are_the_same_images():
+    x = (constant_images(MARGINS) * 255).round().to(torch.uint8)
+    model = Threshold()
+    assert torch.equal(judged(model, x, LABELS).verdicts, judged(model, x.float() / 255, LABELS).verdicts)
+
+
+def test_finished_batches_survive_a_kill(tmp_path):
+    """Broken off after the second of five batches: the next call attacks only the rest, and all verdicts agree."""
+    x, y, model = constant_images(MARGINS[:5]), LABELS[:5], Threshold()
+    options = {"batch_size": 1, "state": tmp_path / "state.pt"}
+    seen = []
+
+    def stop(progress):
+        seen.append(progress)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        judged(model, x, y, report=stop, **options)
+    whole = judged(model, x, y, batch_size=1)
+    with counting(model) as count:
+        resumed = judged(model, x, y, **options)
+        sent = count()
+    assert torch.equal(resumed.verdicts, whole.verdicts)
+    assert resumed.forwards == whole.forwards
+    assert 0 < sent < 0.7 * whole.forwards
+
+
+def test_the_cost_counts_images_through_the_model():
+    """PGD-20 on one batch: 20 gradients, and the verification's look at the original and at the proposal."""
+    result = judged(Threshold(), constant_images([0.9] * 7), torch.ones(7, dtype=torch.long))
+    assert 20 * 7 <= result.forwards <= 24 * 7
+
+
+class Small(Threshold):
+    """Runs out of memory on more than two images that carry a gradient."""
+
+    def forward(self, x):
+        if x.requires_grad and len(x) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().forward(x)
+
+
+def test_a_batch_too_large_for_memory_is_halved():
+    x = constant_images(MARGINS)
+    assert torch.equal(judged(Small(), x, LABELS).verdicts, judged(Threshold(), x, LABELS).verdicts)
+
+
+class Broken(Threshold):
+    def __init__(self, change):
+        super().__init__()
+        self.change = change
+
+    def forward(self, x):
+        return self.change(super().forward(x))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda logits: logits[:, 1], r"logits of shape \(N, classes\), got \(6,\)"),
+        (lambda logits: logits * float("nan"), "not finite numbers"),
+    ],
+)
+def test_a_model_that_returns_no_logits_is_refused(change, message):
+    with pytest.raises(HarnessError, match=message):
+        judged(Broken(change), constant_images(MARGINS), LABELS)
+
+
+def test_nothing_to_attack_is_no_error():
+    wrong = judged(Threshold(), constant_images([0.9]), torch.tensor([0]))
+    assert wrong.verdicts.tolist() == [False]
+    assert wrong.forwards == 0
+
+
+def test_the_worst_case_is_the_intersection():
+    verdicts = {"a": torch.tensor([True, True, False]), "b": torch.tensor([True, False, True])}
+    assert worst_case(verdicts).tolist() == [True, False, False]

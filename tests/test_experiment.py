@@ -1,0 +1,107 @@
+"""From the user's words to a graph of jobs: names, settings, identities."""
+
+import pytest
+
+from harness.errors import HarnessError, UnknownName
+from harness.experiment import Request, parse_value, plan, select_methods
+from harness.specs import EvaluateSpec, TrainSpec, job_id, parse_spec
+
+SEVEN = ["natural", "pgd-at", "trades", "mart", "pgd-at-ancra", "trades-ancra", "mart-ancra"]
+
+
+@pytest.fixture
+def jobs_of(digits):
+    return lambda **changes: plan(Request(**{"methods": ["trades"], "data": digits} | changes))
+
+
+def test_all_is_the_seven_methods_of_the_tables_and_ablations_the_other_six(digits):
+    assert select_methods(["all"]) == SEVEN
+    ablations = select_methods(["ablations"])
+    assert sorted(ablations) == sorted(f"{base}-{part}" for base in SEVEN[1:4] for part in ("anc", "ra"))
+    assert select_methods(["all", "ablations", "trades"]) == SEVEN + ablations
+
+
+def test_every_checkpoint_meets_every_attack_after_training(jobs_of):
+    jobs = jobs_of(attacks=["fgsm", "cw"], seeds=[0, 1])
+    trains = [job for job in jobs if isinstance(job.spec, TrainSpec)]
+    evaluations = [job for job in jobs if isinstance(job.spec, EvaluateSpec)]
+    assert len(trains) == 2
+    assert len(evaluations) == 2 * 2 * 3  # seeds, checkpoints, and natural beside the two attacks
+    assert all(job.needs == (job.spec.train_id,) for job in evaluations)
+    assert {job.spec.attack.name for job in evaluations} == {"natural", "fgsm", "cw"}
+
+
+def test_the_identity_is_the_whole_spec_and_nothing_else(jobs_of):
+    """The same words give the same ids; any change of what is computed gives another."""
+    base = jobs_of()[0].id
+    assert jobs_of()[0].id == base
+    assert jobs_of(attacks=["fgsm"])[0].id == base  # training does not depend on the attacks that follow
+    for change in (
+        {"seeds": [1]},
+        {"epochs": 3},
+        {"eps": 0.1},
+        {"train_examples": 100},
+        {"settings": ["trades.beta=3"]},
+        {"settings": ["protocol.lr=0.2"]},
+        {"model": "resnet18"},
+    ):
+        assert jobs_of(**change)[0].id != base, change
+
+
+def test_asking_for_all_examples_is_asking_for_nothing_special(jobs_of, digits):
+    assert jobs_of(train_examples=len(digits.train))[0].id == jobs_of()[0].id
+
+
+def test_a_spec_survives_its_file(jobs_of):
+    for job in jobs_of():
+        again = parse_spec(job.spec.model_dump_json())
+        assert again == job.spec
+        assert job_id(again) == job.id
+
+
+def test_a_setting_reaches_the_method_and_the_protocol(jobs_of):
+    spec = jobs_of(settings=["trades.beta=3", "protocol.milestones=[0.5]", "protocol.schedule=cosine"])[0].spec
+    assert spec.method.params["beta"] == 3.0
+    assert spec.protocol.milestones == (0.5,)
+    assert spec.protocol.schedule == "cosine"
+
+
+def test_another_radius_keeps_the_proportion_of_the_training_step(jobs_of):
+    default, smaller = jobs_of()[0].spec.threat, jobs_of(eps=0.1)[0].spec.threat
+    assert smaller.step_size / smaller.eps == pytest.approx(default.step_size / default.eps)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"methods": ["tardes"]}, r"unknown method 'tardes'. Did you mean 'trades'\?"),
+        ({"methods": []}, "no method was named"),
+        ({"model": "resnet81"}, r"unknown model 'resnet81'. Did you mean 'resnet18'\?"),
+        ({"checkpoints": ["lats"]}, r"unknown checkpoint 'lats'. Did you mean 'last'\?"),
+        ({"settings": ["trades.bate=3"]}, r"unknown setting of trades 'bate'. Did you mean 'beta'\?"),
+        ({"settings": ["trade.beta=3"]}, r"unknown owner of a --set 'trade'. Did you mean 'trades'\?"),
+        ({"settings": ["beta=3"]}, r"--set takes METHOD.FIELD=VALUE .* got 'beta=3'"),
+        ({"settings": ["trades.beta=much"]}, r"trades\.beta = 'much'|got 'much'"),
+        ({"settings": ["protocol.epochs=0"]}, "protocol.epochs"),
+        ({"epochs": 0}, r"protocol.epochs = 0: .* greater than or equal to 1"),
+        ({"norm": "L2"}, r"--norm L2 needs --eps"),
+        ({"eps": 8}, "must be at most 1"),
+        ({"test_examples": 498}, r"--test-examples must be between 1 and 497, got 498"),
+        ({"train_examples": 0}, r"--train-examples must be between 1 and 1300, got 0"),
+        ({"attacks": ["pdg-20"]}, "pdg"),
+    ],
+)
+def test_a_mistake_is_named_before_any_work(jobs_of, change, message):
+    with pytest.raises(HarnessError, match=message):
+        jobs_of(**change)
+
+
+def test_fractions_are_numbers():
+    assert parse_value("threat.eps", "8/255", float) == pytest.approx(8 / 255)
+    assert parse_value("m.steps", "7", int) == 7
+    with pytest.raises(HarnessError, match=r"m\.steps = '7\.5'"):
+        parse_value("m.steps", "7.5", int)
+
+
+def test_an_unknown_name_is_a_harness_error():
+    assert issubclass(UnknownName, HarnessError)

@@ -1,0 +1,203 @@
+"""The comparison table as Markdown, CSV, LaTeX and in the terminal: what is written is what was measured."""
+
+import csv
+import io
+import re
+import shutil
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from reports_example import ATTACKS, MASKED, METHODS, results, score
+from rich.console import Console
+
+from reports.table import comparison, to_csv, to_latex, to_markdown, to_terminal
+from reports.table.latex import escape
+
+
+def markdown_cells(text):
+    """The pipe table as rows of strings, its header first."""
+    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in rows if not row[1].strip().startswith("---")]
+
+
+def latex_cells(text):
+    """The lines between the rules as lists of strings, two for each method."""
+    body = text.split(r"\midrule")[1].split(r"\bottomrule")[0].replace(r"\addlinespace[2pt]", "")
+    return [[cell.strip() for cell in line.split("&")] for line in body.split(r"\\")[:-1]]
+
+
+def bare(text):
+    return re.sub(r"\\text(bf|it)\{(.*?)\}|\*+", r"\2", text)
+
+
+def shown(table, width, **options):
+    console = Console(width=width, file=io.StringIO(), legacy_windows=False, **options)
+    console.print(to_terminal(table))
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("checkpoint", ["best", "last"])
+def test_markdown_numbers_and_bold_equal_the_table(checkpoint):
+    frame = results()
+    table = comparison(frame, checkpoint=checkpoint)
+    header, *lines = markdown_cells(to_markdown(table))
+    assert header == ["method", *table.attacks, *table.differences, "verdict"]
+    for line, row in zip(lines, table.rows, strict=True):
+        assert line[0] == row.method
+        for text, attack in zip(line[1:], table.attacks, strict=False):
+            value, low, high = map(float, re.findall(r"\d+\.\d\d", text))
+            assert value == round(100 * score(frame, row.method, attack, checkpoint=checkpoint), 2)
+            assert low == pytest.approx(100 * score(frame, row.method, attack, "ci_low", checkpoint), abs=0.0101)
+            assert high == pytest.approx(100 * score(frame, row.method, attack, "ci_high", checkpoint), abs=0.0101)
+            assert text.startswith("**") == row.cells[attack].best
+            assert bool(re.match(r"\*\d", text)) == row.cells[attack].inflated
+        differences = line[1 + len(table.attacks) : -1]
+        assert [float(text) for text in differences] == [
+            pytest.approx(100 * row.differences[name], abs=0.0051) for name in table.differences
+        ]
+
+
+def test_latex_numbers_and_bold_equal_the_table():
+    table = comparison(results(), checkpoint="last")
+    lines = latex_cells(to_latex(table))
+    for row, values, spreads in zip(table.rows, lines[::2], lines[1::2], strict=True):
+        assert bare(values[0]) == row.method
+        assert row.verdict in spreads[0]
+        for attack, value, spread in zip(table.attacks, values[1:], spreads[1:], strict=False):
+            cell = row.cells[attack]
+            assert float(bare(value)) == round(100 * cell.accuracy, 2)
+            assert value.startswith(r"\textbf") == cell.best
+            assert value.startswith(r"\textit") == cell.inflated
+            low, high = map(float, spread.removeprefix(r"\scriptsize ").split("--"))
+            assert low <= round(100 * cell.low, 6) < low + 0.1
+            assert high - 0.1 < round(100 * cell.high, 6) <= high
+        gaps = [float(text.strip("$")) for text in values[1 + len(table.attacks) :]]
+        assert gaps == [pytest.approx(100 * row.differences[name], abs=0.0051) for name in table.differences]
+
+
+def test_csv_reads_back_exactly():
+    frame = results()
+    table = comparison(frame)
+    for row, line in zip(table.rows, csv.DictReader(io.StringIO(to_csv(table))), strict=True):
+        assert (line["method"], line["seeds"], line["verdict"], line["why"]) == (row.method, "0", row.verdict, row.why)
+        for attack in table.attacks:
+            assert float(line[attack]) == score(frame, row.method, attack)
+            assert float(line[f"{attack} low"]) == score(frame, row.method, attack, "ci_low")
+            assert float(line[f"{attack} high"]) == score(frame, row.method, attack, "ci_high")
+            assert (line[f"{attack} std"], line[f"{attack} examples"]) == ("", "200")
+        assert float(line["AA - adaptive"]) == row.differences["AA - adaptive"]
+        assert line["best"].split() == [attack for attack in table.attacks if row.cells[attack].best]
+
+
+@pytest.mark.parametrize("form", [to_markdown, to_latex], ids=["markdown", "latex"])
+def test_seeds_are_written_as_mean_and_deviation_and_said_so(form):
+    table = comparison(results(seeds=(0, 1, 2)))
+    text = form(table)
+    cell = table.rows[0].cells["natural"]
+    sign = r"$\pm$" if form is to_latex else "± "
+    assert f"{100 * cell.accuracy:.2f}" in text
+    assert f"{sign}{100 * cell.std:.2f}" in text
+    assert "mean and sample standard deviation over n = 3 seeds" in text
+    assert "seeds 0, 1, 2." in text
+    assert "Wilson" not in text
+
+
+@pytest.mark.parametrize("form", [to_markdown, to_latex, lambda table: shown(table, 200)])
+def test_every_form_says_what_was_measured_and_why_a_method_is_masked(form):
+    text = form(comparison(results()))
+    notes = ["200 test examples", "Linf 0.2", "best checkpoint", "seed 0", "Wilson", "Bold: best in its column"]
+    for note in (*notes, MASKED, "Italic"):
+        assert note in text
+    honest = form(comparison(results(["pgd-at", "trades"])))
+    assert MASKED not in honest
+    assert "Italic" not in honest
+
+
+def test_rows_with_fewer_seeds_say_how_many():
+    table = comparison(pd.concat([results(["trades"], seeds=(0, 1)), results(["pgd-at"])]))
+    assert [line[0] for line in markdown_cells(to_markdown(table))[1:]] == ["pgd-at (n = 1)", "trades (n = 2)"]
+
+
+def test_a_missing_evaluation_leaves_a_dash():
+    frame = results(["pgd-at", "trades"])
+    table = comparison(frame[(frame["method"] != "trades") | (frame["attack"] != "cw")])
+    place = 1 + table.attacks.index("cw")
+    assert [line[place] for line in markdown_cells(to_markdown(table))[1:]][1] == "-"
+    assert latex_cells(to_latex(table))[2][place] == "--"
+    assert "-" in shown(table, 100)
+
+
+def test_special_characters_are_escaped():
+    """The example's reason is ``50 % of pgd_20 & more | [see AutoAttack]``."""
+    table = comparison(results(["mart"]))
+    assert r"50 \% of pgd\_20 \& more \textbar{} [see AutoAttack]" in to_latex(table)
+    assert r"50 % of pgd\_20 & more \| \[see AutoAttack\]" in to_markdown(table)
+    assert "50 % of pgd_20 & more | [see AutoAttack]" in shown(table, 100)
+    assert escape("a_b % & # $ { } ~ ^ \\ < > − ≤ é 猫") == (
+        r"a\_b \% \& \# \$ \{ \} \textasciitilde{} \textasciicircum{} \textbackslash{} "
+        r"\textless{} \textgreater{} $-$ $\leq$ é ?"
+    )
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_latex_compiles_with_booktabs_alone(tmp_path, seeds):
+    frame = results([*METHODS, "my_method{2}~^"], seeds=seeds).assign(why='100 % \\of <this> & #that$ "≤" é ε 猫')
+    tables = "".join(to_latex(comparison(frame, checkpoint=name)) for name in ("best", "last"))
+    source = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{tables}\end{{document}}"
+    (tmp_path / "table.tex").write_text(source)
+    run = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout[-2000:]
+    assert "multiply defined" not in run.stdout
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_the_terminal_shows_every_number_whole_at_usual_widths(width):
+    """Eight attack columns: no line is longer than the width and no accuracy is cut; one block of rows."""
+    table = comparison(results())
+    assert len(table.attacks) == 8
+    text = shown(table, width)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= width
+    for row in table.rows:
+        (line,) = (line for line in lines if line.split()[:1] == [row.method] and len(line.split()) > 2)
+        gap = f"{100 * row.differences['AA - adaptive'] + 0.0:+.2f}"
+        assert line.split()[1:-1] == [f"{100 * row.cells[attack].accuracy:.2f}" for attack in table.attacks]
+        assert float(line.split()[-1]) == pytest.approx(float(gap), abs=0.0101)
+
+
+def test_the_terminal_goes_on_in_a_second_block_where_the_width_is_too_small():
+    many = (*ATTACKS, *(f"pgd-{steps}" for steps in (7, 10, 30, 40, 50)))
+    table = comparison(results(["pgd-at"], attacks=many))
+    lines = shown(table, 80).splitlines()
+    blocks = [line.split()[1:] for line in lines if line.startswith("pgd-at")]
+    assert len(blocks) == 2
+    assert [number for block in blocks for number in block][:-1] == [
+        f"{100 * table.rows[0].cells[attack].accuracy:.2f}" for attack in table.attacks
+    ]
+
+
+def test_the_terminal_prints_exactly_the_best_values_bold():
+    table = comparison(results())
+    coloured = shown(table, 120, force_terminal=True, color_system="standard", no_color=False)
+    bold = re.findall(r"\x1b\[1m(\d+\.\d\d)\x1b", coloured)
+    best = [f"{100 * cell.accuracy:.2f}" for row in table.rows for cell in _in_order(table, row) if cell.best]
+    assert bold == best
+
+
+def _in_order(table, row):
+    return [row.cells[attack] for attack in table.attacks]
+
+
+def test_reports_never_import_torch():
+    """``harness report`` stays quick."""
+    code = "import reports.table, reports.plots, reports.write, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

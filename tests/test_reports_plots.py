@@ -1,0 +1,140 @@
+"""The figures: what is drawn is what was measured, and every label can be read."""
+
+from itertools import pairwise
+
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from reports_example import METHODS, epochs, results, score
+
+from reports.plots import accuracy_bars, colours, training_curves
+from reports.table import comparison
+from results.errors import HarnessError
+
+
+def series(figure):
+    """The bars of the first panel by method."""
+    return {
+        container.get_label(): container for container in figure.axes[0].containers if hasattr(container, "patches")
+    }
+
+
+def overlapping(figure):
+    """The pairs of texts, titles and tick labels whose boxes overlap on the page."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    texts = [axes.title for axes in figure.axes]
+    texts += [text for legend in figure.legends for text in legend.get_texts()]
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        low, high = sorted(axis.get_view_interval())
+        texts += [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+    boxes = [
+        (text.get_text(), text.get_window_extent(canvas.get_renderer()))
+        for text in texts
+        if text.get_visible() and text.get_text()
+    ]
+    return [(a, b) for i, (a, box) in enumerate(boxes) for b, other in boxes[i + 1 :] if box.overlaps(other)]
+
+
+def test_bar_heights_and_error_bars_are_the_accuracies_and_their_wilson_intervals():
+    frame = results()
+    table = comparison(frame)
+    bars = series(accuracy_bars(frame))
+    assert list(bars) == [row.method for row in table.rows]
+    for row in table.rows:
+        ends = bars[row.method].errorbar.lines[2][0].get_segments()
+        for attack, bar, ((_, low), (_, high)) in zip(table.attacks, bars[row.method].patches, ends, strict=True):
+            assert bar.get_height() == pytest.approx(100 * score(frame, row.method, attack), abs=1e-9)
+            assert low == pytest.approx(100 * score(frame, row.method, attack, "ci_low"), abs=1e-9)
+            assert high == pytest.approx(100 * score(frame, row.method, attack, "ci_high"), abs=1e-9)
+
+
+def test_error_bars_of_several_seeds_are_sample_standard_deviations():
+    frame = results(["trades"], seeds=(0, 1, 2))
+    accuracies = frame.query("attack == 'cw' and checkpoint == 'best'")["accuracy"]
+    place = comparison(frame).attacks.index("cw")
+    (_, low), (_, high) = series(accuracy_bars(frame))["trades"].errorbar.lines[2][0].get_segments()[place]
+    assert (high - low) / 200 == pytest.approx(accuracies.std(ddof=1), abs=1e-12)
+    assert (high + low) / 200 == pytest.approx(accuracies.mean(), abs=1e-12)
+
+
+def test_the_bars_of_a_masked_method_are_hatched_and_no_others():
+    figure = accuracy_bars(results())
+    hatched = {name for name, bars in series(figure).items() if any(bar.get_hatch() for bar in bars.patches)}
+    assert hatched == {name for name in METHODS if "ancra" in name}
+    assert "masked" in [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "masked" not in [text.get_text() for text in accuracy_bars(results(["trades"])).legends[0].get_texts()]
+
+
+def test_bars_of_one_attack_stand_side_by_side_above_its_name():
+    figure = accuracy_bars(results())
+    ticks = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert ticks == list(comparison(results()).attacks)
+    for place in range(len(ticks)):
+        edges = sorted(
+            (bars.patches[place].get_x(), bars.patches[place].get_width()) for bars in series(figure).values()
+        )
+        assert edges[0][0] > place - 0.5
+        assert sum(edges[-1]) < place + 0.5
+        for (left, width), (right, _) in pairwise(edges):
+            assert left + width == pytest.approx(right)
+
+
+def test_each_data_set_has_a_panel():
+    frame = pd.concat([results(dataset="digits"), results(dataset="mnist")])
+    titles = [axes.get_title() for axes in accuracy_bars(frame).axes]
+    assert titles == ["digits, small-cnn, Linf 0.2: best checkpoint", "mnist, small-cnn, Linf 0.2: best checkpoint"]
+
+
+def test_without_a_best_checkpoint_the_bars_show_the_one_there_is():
+    frame = results().query("checkpoint == 'last'")
+    assert accuracy_bars(frame).axes[0].get_title().endswith("last checkpoint")
+
+
+def test_curves_are_the_validation_accuracies_and_the_dot_is_the_best_epoch():
+    """The best epoch has the highest robust accuracy; among equals the highest natural one, then the first."""
+    history = epochs(["trades"])
+    history.loc[[3, 5, 8], "validation_robust"] = 0.9
+    history.loc[[3, 5, 8], "validation_natural"] = [0.8, 0.95, 0.95]
+    natural, robust, dot = training_curves(history).axes[0].lines
+    assert list(robust.get_xdata()) == list(range(1, 13))
+    assert list(natural.get_ydata()) == pytest.approx(list(100 * history["validation_natural"]))
+    assert list(robust.get_ydata()) == pytest.approx(list(100 * history["validation_robust"]))
+    assert (natural.get_linestyle(), robust.get_linestyle()) == ("--", "-")
+    assert (list(dot.get_xdata()), list(dot.get_ydata())) == ([6], [90])
+
+
+def test_each_method_has_a_panel_and_each_seed_a_curve():
+    figure = training_curves(epochs(seeds=(0, 1)))
+    order = ["natural", "pgd-at", "trades", "mart", "pgd-at-ancra", "trades-ancra", "mart-ancra"]
+    assert [axes.get_title() for axes in figure.axes] == order
+    assert {len(axes.lines) for axes in figure.axes} == {2 * 3}
+    two = training_curves(pd.concat([epochs(["mart"]), epochs(["mart"], dataset="mnist")]))
+    assert [axes.get_title() for axes in two.axes] == ["mart\ndigits, small-cnn", "mart\nmnist, small-cnn"]
+
+
+def test_a_single_epoch_is_visible():
+    natural, robust, _ = training_curves(epochs(["mart"], number=1)).axes[0].lines
+    assert (natural.get_marker(), robust.get_marker()) == (".", ".")
+
+
+def test_a_method_has_one_colour_in_all_figures():
+    frame, history = results([*METHODS, "mine"]), epochs([*METHODS, "mine"])
+    bars = {name: bars.patches[0].get_facecolor() for name, bars in series(accuracy_bars(frame)).items()}
+    palette = colours([*METHODS, "mine"])
+    assert len(set(palette.values())) == len(METHODS) + 1
+    assert len(set(bars.values())) == len(METHODS) + 1
+    for axes in training_curves(history).axes:
+        assert {line.get_color() for line in axes.lines} == {palette[axes.get_title()]}
+
+
+@pytest.mark.parametrize("dataset", ["digits", "tiny-imagenet"])
+def test_no_labels_overlap_with_seven_methods_and_eight_attacks(dataset):
+    frame = pd.concat([results(), results(dataset=dataset, draw=1)])
+    assert overlapping(accuracy_bars(frame.drop_duplicates(["method", "dataset", "attack", "checkpoint"]))) == []
+    assert overlapping(training_curves(epochs(number=120))) == []
+
+
+def test_curves_without_an_epoch_say_what_to_run():
+    with pytest.raises(HarnessError, match="no training curves yet: run `harness run"):
+        training_curves(epochs().assign(validation_robust=None))

@@ -1,0 +1,174 @@
+"""What the comparison table says: its cells, its best values, its order, its verdicts."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from reports_example import ATTACKS, MASKED, METHODS, SUSPECT, results, score
+
+from reports.order import ordered_attacks, ordered_methods
+from reports.table import comparison, comparisons
+from results.errors import HarnessError
+
+ORDER = ["natural", "pgd-at", "trades", "mart", "pgd-at-ancra", "trades-ancra", "mart-ancra"]
+COLUMNS = ["natural", "fgsm", "pgd-20", "pgd-100", "cw", "autoattack", "adaptive", "worst-case"]
+
+
+def row(table, method):
+    return next(each for each in table.rows if each.method == method)
+
+
+def with_scores(frame, **accuracies):
+    """The frame with other accuracies at the best checkpoint; keys are methods, values dicts by attack."""
+    frame = frame.copy()
+    for method, by_attack in accuracies.items():
+        for attack, accuracy in by_attack.items():
+            where = (frame["method"] == method) & (frame["attack"] == attack) & (frame["checkpoint"] == "best")
+            assert where.sum() == 1
+            frame.loc[where, "accuracy"] = accuracy
+    return frame
+
+
+def test_methods_stand_in_the_order_of_the_papers_and_attacks_from_weak_to_strong():
+    """Whatever the order of the frame: bases, ANCRA over them, ablations base by base, then the unknown."""
+    table = comparison(results())
+    assert [each.method for each in table.rows] == ORDER
+    assert list(table.attacks) == COLUMNS
+    names = ["zeta", "mart-ra", "pgd-at-ra", "mart-anc", "eta", "mart-ancra", "pgd-at-anc", "natural"]
+    ablations = ["pgd-at-anc", "pgd-at-ra", "mart-anc", "mart-ra"]
+    assert ordered_methods(names) == ["natural", "mart-ancra", *ablations, "zeta", "eta"]
+    assert ordered_attacks(["square", "worst-case", "pgd-10", "pgd-9", "fgsm"]) == [
+        "fgsm",
+        "pgd-9",
+        "pgd-10",
+        "worst-case",
+        "square",
+    ]
+
+
+def test_every_cell_holds_the_accuracy_interval_and_examples_of_its_row_in_the_frame():
+    frame = results()
+    for table in comparisons(frame):
+        assert len(table.rows) * len(table.attacks) == len(METHODS) * (len(ATTACKS) + 1)
+        for each in table.rows:
+            for attack, cell in each.cells.items():
+                expected = [
+                    score(frame, each.method, attack, column, table.checkpoint)
+                    for column in ("accuracy", "ci_low", "ci_high", "examples")
+                ]
+                assert [cell.accuracy, cell.low, cell.high, cell.examples] == expected
+                assert cell.std is None
+
+
+def test_several_seeds_become_mean_and_sample_standard_deviation():
+    frame = results(seeds=(0, 1, 2))
+    for each in comparison(frame).rows:
+        assert each.seeds == (0, 1, 2)
+        for attack, cell in each.cells.items():
+            chosen = (frame["method"] == each.method) & (frame["attack"] == attack) & (frame["checkpoint"] == "best")
+            own = frame[chosen]["accuracy"]
+            assert len(own) == 3
+            assert cell.accuracy == pytest.approx(np.mean(own), abs=1e-12)
+            assert cell.std == pytest.approx(np.std(own, ddof=1), abs=1e-12)
+            assert cell.low is None
+
+
+def test_best_is_the_highest_of_its_column_as_printed_and_ties_share_it():
+    """70.004 and 70.001 % print alike, so both are best; 69.99 % is not."""
+    frame = with_scores(
+        results(["pgd-at", "trades", "mart"]),
+        **{"pgd-at": {"cw": 0.70004}, "trades": {"cw": 0.70001}, "mart": {"cw": 0.6999}},
+    )
+    table = comparison(frame)
+    assert [each.cells["cw"].best for each in table.rows] == [True, True, False]
+    for attack in table.attacks:
+        printed = [round(100 * each.cells[attack].accuracy, 2) for each in table.rows]
+        assert [each.cells[attack].best for each in table.rows] == [value == max(printed) for value in printed]
+
+
+def test_a_masked_method_is_best_only_where_its_masking_deceives_nobody():
+    """Its natural and adaptive accuracies and a worst case with an adaptive attack count; nothing else does."""
+    frame = results(["pgd-at", "pgd-at-ancra"])
+    frame.loc[frame["method"] == "pgd-at-ancra", "accuracy"] = 1.0
+    masked = row(comparison(frame), "pgd-at-ancra").cells
+    assert {attack for attack, cell in masked.items() if cell.best} == {"natural", "adaptive", "worst-case"}
+    assert {attack for attack, cell in masked.items() if cell.inflated} == set(COLUMNS[1:6])
+    honest = row(comparison(frame), "pgd-at").cells
+    assert {attack for attack, cell in honest.items() if cell.best} == set(COLUMNS[1:6])
+    blind = row(comparison(frame[frame["attack"] != "adaptive"]), "pgd-at-ancra").cells
+    assert {attack for attack, cell in blind.items() if cell.best} == {"natural"}
+
+
+def test_each_masked_or_suspect_method_has_a_footnote_and_equal_reasons_share_one():
+    table = comparison(results())
+    assert table.reasons == (SUSPECT, MASKED)
+    marks = {each.method: table.mark(each) for each in table.rows}
+    assert marks == dict.fromkeys(ORDER, "") | {"mart": "1"} | {m: "2" for m in ORDER if "ancra" in m}
+
+
+def test_the_worst_verdict_of_the_seeds_counts_and_names_them():
+    frame = results(["pgd-at"], seeds=(0, 1, 2))
+    frame.loc[frame["seed"] == 1, ["verdict", "why"]] = ["suspect", "a doubt"]
+    frame.loc[frame["seed"] == 2, ["verdict", "why"]] = ["masked", "a reason\nin two lines"]
+    (only,) = comparison(frame).rows
+    assert (only.verdict, only.why) == ("masked", "seed 2: a reason in two lines")
+
+
+def test_without_verdicts_nothing_is_marked():
+    table = comparison(results().drop(columns=["verdict", "why"]))
+    assert not table.reasons
+    assert {each.verdict for each in table.rows} == {""}
+    assert not any(cell.inflated for each in table.rows for cell in each.cells.values())
+
+
+def test_differences_are_autoattack_minus_adaptive_and_best_minus_last_worst_case():
+    frame = results()
+    best, last = comparisons(frame)
+    assert best.differences == ("AA - adaptive",)
+    assert last.differences == ("AA - adaptive", "best - last")
+    for each in best.rows:
+        gap = score(frame, each.method, "autoattack") - score(frame, each.method, "adaptive")
+        assert each.differences["AA - adaptive"] == pytest.approx(gap, abs=1e-12)
+    for each in last.rows:
+        lost = score(frame, each.method, "worst-case") - score(frame, each.method, "worst-case", checkpoint="last")
+        assert each.differences["best - last"] == pytest.approx(lost, abs=1e-12)
+
+
+def test_differences_compare_the_same_examples_only():
+    frame = results()
+    frame.loc[frame["attack"] == "adaptive", "examples"] = 100
+    assert comparison(frame).differences == ()
+
+
+def test_each_data_set_is_a_table_for_each_checkpoint_best_first():
+    frame = pd.concat([results(dataset="digits"), results(dataset="mnist", draw=1)])
+    found = [(table.dataset, table.checkpoint) for table in comparisons(frame)]
+    assert found == [("digits", "best"), ("digits", "last"), ("mnist", "best"), ("mnist", "last")]
+    with pytest.raises(HarnessError, match=r"compares one setting, got 2: digits, small-cnn, Linf 0\.2; mnist"):
+        comparison(frame)
+    with pytest.raises(HarnessError, match="no results for checkpoint 'final'; there are some for best, last"):
+        comparison(results(), checkpoint="final")
+
+
+def test_two_trainings_with_one_seed_are_two_rows_not_two_seeds():
+    """They differ in their protocol; a mean over them would mean nothing."""
+    first, second = results(["pgd-at", "trades"]), results(["trades"], draw=3)
+    second["train_id"] = "train-4fee9c01d2"
+    table = comparison(pd.concat([first, second]))
+    assert [each.method for each in table.rows] == ["pgd-at", "trades @trades", "trades @4fee9c"]
+    assert row(table, "trades @4fee9c").cells["cw"].accuracy == score(second, "trades", "cw")
+
+
+def test_the_longest_evaluation_counts_and_the_worst_case_is_the_one_that_all_attacks_share():
+    """Natural on 1000 examples, the rest on 200: the worst case over 1000 would be the natural accuracy alone."""
+    frame = results(["trades"])
+    longer = frame[frame["attack"].isin(["natural", "worst-case"])].assign(examples=1000, accuracy=0.9)
+    (only,) = comparison(pd.concat([frame, longer])).rows
+    assert (only.cells["natural"].accuracy, only.cells["natural"].examples) == (0.9, 1000)
+    assert only.cells["worst-case"].accuracy == score(frame, "trades", "worst-case")
+
+
+def test_an_empty_frame_says_what_to_run_and_a_foreign_one_what_it_lacks():
+    with pytest.raises(HarnessError, match="no results to report yet: run `harness run"):
+        comparisons(results().iloc[:0])
+    with pytest.raises(HarnessError, match="lack the columns threat, ci_low"):
+        comparisons(results().drop(columns=["threat", "ci_low"]))

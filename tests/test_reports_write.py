@@ -1,0 +1,92 @@
+"""The files that a run leaves behind."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from reports_example import epochs, results
+
+from reports.table import comparison, comparisons, to_csv, to_latex, to_markdown
+from reports.write import write
+from results.errors import HarnessError
+
+TABLES = {f"table_digits_small-cnn_Linf-0.2_{name}.{end}" for name in ("best", "last") for end in ("md", "csv", "tex")}
+FIGURES = {"accuracy.png", "accuracy.pdf", "curves.png", "curves.pdf"}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The paths of one ordinary report."""
+    return write(results(), epochs(), tmp_path_factory.mktemp("run") / "reports")
+
+
+def test_every_table_and_figure_is_written_and_nothing_else(written):
+    assert {path.name for path in written} == TABLES | FIGURES
+    assert {path.name for path in written[0].parent.iterdir()} == TABLES | FIGURES
+
+
+def test_tables_hold_what_the_renderers_say(written):
+    for table in comparisons(results()):
+        stem = f"table_digits_small-cnn_Linf-0.2_{table.checkpoint}"
+        for end, form in {"md": to_markdown, "csv": to_csv, "tex": to_latex}.items():
+            assert (written[0].parent / f"{stem}.{end}").read_text(encoding="utf-8") == form(table)
+
+
+@pytest.mark.parametrize("name", ["accuracy.png", "curves.png"])
+def test_pictures_open_and_show_something(written, name):
+    """Wide enough for print (1,400 pixels for 7 inches), mostly white, with many colours."""
+    with Image.open(written[0].parent / name) as image:
+        pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
+        assert image.width == 1400
+    assert 0.4 < (pixels == 255).all(axis=1).mean() < 0.98
+    assert len(np.unique(pixels, axis=0)) > 100
+
+
+def test_equal_results_give_equal_bytes(written, tmp_path):
+    again = write(results(), epochs(), tmp_path)
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in written]
+    assert all(path.read_bytes().startswith(b"%PDF") for path in again if path.suffix == ".pdf")
+
+
+def test_a_users_matplotlibrc_changes_nothing(written, tmp_path):
+    with matplotlib.rc_context({"font.size": 20, "figure.facecolor": "red", "savefig.dpi": 30}):
+        again = write(results(), epochs(), tmp_path)
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in written]
+
+
+def test_curves_are_of_the_reported_trainings_and_left_out_where_nothing_was_recorded(tmp_path):
+    """The store may hold older trainings; a method that is not in the tables does not change the figure."""
+    frame = results(["trades"])
+    write(frame, epochs(["trades"]), tmp_path / "one")
+    write(frame, pd.concat([epochs(["trades"]), epochs(["mart"])]), tmp_path / "two")
+    assert (tmp_path / "one/curves.png").read_bytes() == (tmp_path / "two/curves.png").read_bytes()
+    names = {path.name for path in write(frame, epochs(["mart"]), tmp_path / "three")}
+    assert names == TABLES | {"accuracy.png", "accuracy.pdf"}
+
+
+def test_data_sets_whose_names_differ_in_punctuation_alone_keep_their_own_files(tmp_path):
+    frames = [
+        results(["trades"], dataset=name, draw=draw)
+        for draw, name in enumerate(("imagefolder:/a/b", "imagefolder:/a-b"))
+    ]
+    names = {path.name for path in write(pd.concat(frames), epochs(["trades"]), tmp_path) if path.suffix == ".md"}
+    stem = "table_imagefolder-a-b_small-cnn_Linf-0.2"
+    assert names == {f"{stem}_{end}.md" for end in ("best", "best-2", "last", "last-2")}
+    assert (tmp_path / f"{stem}_best-2.md").read_text(encoding="utf-8") == to_markdown(comparison(frames[1]))
+
+
+def test_without_results_nothing_is_written(tmp_path):
+    with pytest.raises(HarnessError, match="no results to report yet: run `harness run"):
+        write(results().iloc[:0], epochs(), tmp_path / "reports")
+    assert not (tmp_path / "reports").exists()
+
+
+def test_a_failure_in_between_leaves_the_old_files_whole(tmp_path):
+    """Nothing is written before everything is drawn."""
+    write(results(), epochs(), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    broken = epochs().drop(columns="validation_natural")
+    with pytest.raises(KeyError, match="validation_natural"):
+        write(results(draw=1), broken, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

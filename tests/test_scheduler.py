@@ -1,0 +1,128 @@
+"""The job graph on a real executor, with real jobs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.executors import InlineExecutor, Slot
+from harness.experiment import Request, plan
+from harness.scheduler import Place, Scheduler
+from results.queries import long_form
+from results.store import Store
+
+PLUGIN = Path(__file__).with_name("faulty_plugin.py")
+
+
+class Recorder:
+    """An observer that keeps what it is told."""
+
+    def __init__(self):
+        self.events = []
+
+    def started(self, job):
+        self.events.append(("started", job.title))
+
+    def finished(self, job):
+        self.events.append(("finished", job.title))
+
+    def failed(self, job, message, *, retrying):
+        self.events.append(("failed", job.title, message, retrying))
+
+    def tick(self):
+        pass
+
+
+@pytest.fixture
+def run(tmp_path, digits):
+    """Plan and run methods inline in a workspace of their own; returns outcome, recorder and store."""
+    from harness.registry import load_plugins
+
+    load_plugins([PLUGIN])
+    place = Place(tmp_path, "digits", tmp_path / "data", (PLUGIN,))
+    store = Store.open(tmp_path / "harness.db")
+
+    def go(methods, **changes):
+        quick = {"attacks": ["fgsm"], "checkpoints": ["last"], "epochs": 1, "train_examples": 200, "test_examples": 20}
+        jobs = plan(Request(methods=methods, data=digits, **quick | changes))
+        recorder = Recorder()
+        outcome = Scheduler(place, store, InlineExecutor(Slot("cpu", 1)), recorder).run(jobs)
+        return outcome, recorder, store
+
+    return go
+
+
+def test_every_job_is_done_once_and_a_second_run_finds_it_done(run):
+    first, _, store = run(["natural"])
+    assert (len(first.done), len(first.reused), first.failed) == (3, 0, {})
+    before = long_form(store)
+    second, recorder, store = run(["natural"])
+    assert (len(second.done), len(second.reused)) == (0, 3)
+    assert recorder.events == []
+    assert long_form(store).equals(before)
+
+
+def test_one_failed_job_stops_only_those_that_need_it(run, tmp_path):
+    """The broken method's evaluations are blocked; the sound method is trained and evaluated."""
+    outcome, recorder, store = run(["faulty", "natural"])
+    assert list(outcome.failed.values()) == ["ZeroDivisionError: division by zero"]
+    assert len(outcome.blocked) == 2
+    assert set(long_form(store)["method"]) == {"natural"}
+    assert [event[3] for event in recorder.events if event[0] == "failed"] == [True, False]
+    failed = tmp_path / "jobs" / next(iter(outcome.failed))
+    assert "ZeroDivisionError" in (failed / "log.txt").read_text()
+    assert "1 / zero" in json.loads((failed / "failure.json").read_text())["traceback"]
+
+
+def test_a_job_that_fails_once_is_tried_again(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("FAULTY_MARKER", str(tmp_path / "marker"))
+    outcome, recorder, _ = run(["fails-once"])
+    assert outcome.failed == {}
+    assert [event[3] for event in recorder.events if event[0] == "failed"] == [True]
+
+
+def test_a_users_mistake_is_not_tried_again(run):
+    """A diverging loss would diverge again: no second try."""
+    settings = ["protocol.lr=1e30", "protocol.schedule=constant"]
+    outcome, recorder, _ = run(["natural"], settings=settings, epochs=3)
+    assert "became nan" in next(iter(outcome.failed.values()))
+    assert [event[3] for event in recorder.events if event[0] == "failed"] == [False]
+
+
+def test_a_failure_is_forgotten_once_the_job_succeeds(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("FAULTY_MARKER", str(tmp_path / "marker"))
+    run(["fails-once"])
+    assert not list(tmp_path.glob("jobs/*/failure.json"))
+
+
+SCHEDULER = """
+import sys
+from pathlib import Path
+from harness.session import place_of, prepare, run
+from harness.experiment import Request
+from functools import partial
+from results.store import Store
+from rich.console import Console
+
+workspace = Path(sys.argv[1])
+place = place_of(workspace, "digits", workspace / "data", [])
+size = dict(epochs=3, train_examples=600, test_examples=20)
+ask = partial(Request, methods=["natural"], attacks=["fgsm"], checkpoints=["last"], **size)
+jobs = prepare(place, ask)
+outcome = run(place, jobs, Store.open(workspace / "harness.db"), Console(), executor="inline", quiet=True)
+print(len(outcome.done) + len(outcome.reused), len(outcome.failed))
+"""
+
+
+def test_two_schedulers_on_one_workspace_share_the_work(tmp_path):
+    """Both finish with everything, and each job's log shows exactly one run of it."""
+    script = tmp_path / "scheduler.py"
+    script.write_text(SCHEDULER)
+    command = [sys.executable, script, tmp_path]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in both:
+        assert process.communicate(timeout=120)[0].split() == ["3", "0"]
+    for log in tmp_path.glob("jobs/*/log.txt"):
+        assert len(log.read_text().splitlines()) == 1
