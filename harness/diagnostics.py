@@ -67,13 +67,14 @@ def diagnose(accuracy: Mapping[str, float], examples: int, warnings: Iterable[st
             if word in text and code not in {finding.code for finding in findings}:
                 findings.append(Finding(code, "suspect", "AutoAttack warns about this model", text, advice))
     missing = [name for name in STRONG_ATTACKS if name not in accuracy]
+    run = [name for name in accuracy if name not in ("natural", "worst-case")]
     if missing:
         findings.append(
             Finding(
                 "weak-evaluation",
                 "suspect",
                 f"not attacked by {' and '.join(missing)} at full strength",
-                f"attacks run: {', '.join(name for name in accuracy if name not in ('natural', 'worst-case')) or 'none'}",
+                f"attacks run: {', '.join(run) or 'none'}",
                 f"add {','.join(missing)} to the attacks before the number is reported",
             )
         )

@@ -72,7 +72,8 @@ def judge(
     else:
         judgement = Judgement(naturally_correct(model, x, y, batch_size))
         todo = judgement.verdicts.nonzero().flatten()
-    total = max(int(judgement.verdicts.numel()), 1)
+    total = int(judgement.verdicts.numel())
+    report({"examples": total - len(todo), "of": total})
     while len(todo):
         batch = todo[:batch_size]
         images, labels = _images(x[batch], device), y[batch].to(device)

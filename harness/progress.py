@@ -24,10 +24,10 @@ def read_progress(place: Place, job: Job) -> dict[str, Any]:
 
 
 def describe(progress: dict[str, Any]) -> str:
-    """One phrase for a progress record."""
+    """One phrase for a record of :func:`read_progress`."""
     if "epoch" in progress:
         return f"epoch {progress['epoch']}/{progress['epochs']}"
-    return f"{progress['examples']}/{progress['of']} examples" if "of" in progress else "starting"
+    return f"{progress['examples']}/{progress['of']} examples"
 
 
 class Silent:
@@ -82,7 +82,7 @@ class Lines(Silent):
     def tick(self) -> None:
         """A heartbeat with the running jobs."""
         if time.monotonic() - self.spoken >= HEARTBEAT_SECONDS:
-            said = ((job, read_progress(self.place, job)) for job, _ in self.running.values())
+            said = [(job, read_progress(self.place, job)) for job, _ in self.running.values()]
             self._say("running: " + ", ".join(f"{job.title} {describe(p)}" for job, p in said if p))
 
     def _say(self, text: str) -> None:

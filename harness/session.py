@@ -55,34 +55,36 @@ def run(
     jobs: Sequence[Job],
     store: Store,
     console: Console,
+    executor: Executor,
     *,
-    executor: str = "local",
-    workers: int | None = None,
     quiet: bool = False,
 ) -> Outcome:
-    """Run the jobs and show progress.
+    """Run the jobs, show progress, and shut the executor down.
 
     Raises:
         Interrupted: on Ctrl-C, after the workers were stopped.
-        HarnessError: for an executor that does not exist.
     """
-    pool = _executor(executor, workers)
     observer = (Silent if quiet else Live if console.is_terminal else Lines)(place, console)
     done = sum((place.directory(job.id) / "result.json").exists() for job in jobs)
     observer.begin(jobs, done)
     finished = False
     try:
-        outcome = Scheduler(place, store, pool, observer).run(jobs)
+        outcome = Scheduler(place, store, executor, observer).run(jobs)
         finished = True
     except KeyboardInterrupt:
         raise Interrupted from None
     finally:
         observer.end()
-        pool.shutdown(wait=True, cancel_futures=not finished)
+        executor.shutdown(wait=True, cancel_futures=not finished)
     return outcome
 
 
-def _executor(name: str, workers: int | None) -> Executor:
+def executor_for(name: str, workers: int | None) -> Executor:
+    """The executor called ``name``, with so many workers (default: one per device).
+
+    Raises:
+        HarnessError: for a name that is not known, or no workers at all.
+    """
     if name not in EXECUTORS:
         raise HarnessError(f"unknown executor {name!r}. Known: {', '.join(EXECUTORS)}.")
     if workers is not None and workers < 1:

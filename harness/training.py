@@ -58,6 +58,7 @@ def train(spec: TrainSpec, data: Data, device: torch.device, directory: Path, re
         TrainingDiverged: if a term of the loss is not finite; the checkpoint of the last good epoch stays.
     """
     run = _Run(spec, data, device, directory)
+    report({"epoch": run.epoch, "epochs": spec.protocol.epochs})
     while run.epoch < spec.protocol.epochs:
         run.train_epoch()
         report({"epoch": run.epoch, "epochs": spec.protocol.epochs, **run.history[-1]})

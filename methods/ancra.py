@@ -118,11 +118,11 @@ class NegativeContrast(Variant):
 
         ``index`` (N, M) are the negatives of each example, ``images`` (N * M, C, H, W) what they look like.
         """
-        labels, count = batch.y[index.flatten()], index.shape[1]
-        differs = labels != batch.y.repeat_interleave(count)
+        labels, per_anchor = batch.y[index.flatten()], index.shape[1]
+        differs = labels != batch.y.repeat_interleave(per_anchor)
 
         def mean_similarity(anchor: Tensor, negative: Tensor) -> Tensor:
-            pairs = asymmetric_similarity(anchor.repeat_interleave(count, dim=0), negative, self.alpha)
+            pairs = asymmetric_similarity(anchor.repeat_interleave(per_anchor, dim=0), negative, self.alpha)
             return (pairs * differs).sum() / differs.sum().clamp(min=1)
 
         return self.over(mean_similarity, batch.natural, heads_of(batch.model, images, labels))

@@ -3,6 +3,7 @@
 import logging
 import random
 import sys
+from collections import Counter
 from itertools import islice
 
 import pyautoattack
@@ -54,6 +55,19 @@ def test_each_stage_tells_what_it_left_standing():
     assert torch.equal((found[0].x_adv != case.x).flatten(1).any(1), ~case.robust)
 
 
+@pytest.mark.parametrize(("classes", "targets"), [(4, 3), (10, 9)])
+def test_the_targeted_stages_try_every_other_class_up_to_nine(classes, targets):
+    """A target costs APGD-T 100 steps of one forward pass, and FAB-T 100 steps of two."""
+    case = linear_case(LINF, classes, count=2)
+    passes = Counter()
+    case.model.register_forward_hook(lambda *_: passes.update(["all"]))
+    run_stages, counts = stages(case.model, case.x, case.y, LINF, seed=0), {}
+    for stage in islice(run_stages, 3):
+        counts[stage.name] = passes.pop("all")
+    assert counts["apgd-t"] // 101 == targets
+    assert counts["fab-t"] // 200 == targets
+
+
 def test_stages_end_when_nothing_stands():
     case = linear_case(LINF, 10)
     found = list(stages(case.model, case.x, case.y, FAR, seed=0))
@@ -73,9 +87,9 @@ def tracer():
     sys.settrace(before)
 
 
-def test_the_callers_world_is_as_it_was(capfd, tracer):
-    """Random states, trace function, logging, modes, requires_grad, grad, and not a word printed."""
-    case = linear_case(LINF, 2, count=4)
+def test_the_callers_world_is_as_it_was(capfd, caplog, tracer):
+    """Random states, trace function, logging, modes, requires_grad, grad; not a word printed or logged."""
+    case = linear_case(LINF, 3, count=4)
     model = nn.Sequential(nn.Dropout(0.5), case.model).train()
     model[1].eval()
     model[1].bias.requires_grad_(False)
@@ -95,6 +109,7 @@ def test_the_callers_world_is_as_it_was(capfd, tracer):
     assert [parameter.requires_grad for parameter in model.parameters()] == [True, False]
     assert all(parameter.grad is None for parameter in model.parameters())
     assert capfd.readouterr() == ("", "")
+    assert caplog.records == []
 
 
 class Stepped(nn.Module):

@@ -62,7 +62,7 @@ def test_every_command_has_help_with_an_example(command):
 
 def test_a_run_prints_the_table_and_says_where_everything_lies(finished):
     workspace, _, output = finished
-    for text in ("natural", "pgd-at-ra", "fgsm", "adaptive", "worst-case", "30 examples", "Linf 0.2"):
+    for text in ("natural", "pgd-at-ra", "fgsm", "adaptive", "worst-case", "30 test examples", "Linf 0.2"):
         assert text in output, text
     assert str(workspace / "harness.db") in output
     assert str(workspace / "reports") in output

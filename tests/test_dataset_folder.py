@@ -67,14 +67,16 @@ def test_other_files_and_hidden_folders_do_not_count(images, load_it):
     assert load_it().fingerprint == before
 
 
-def test_grey_images_have_one_channel_and_a_mixture_has_three(images, tmp_path, load_it):
-    grey = tmp_path / "grey"
-    for part in ("train", "test"):
-        write(grey / part / "only" / "0.png", picture(1, (4, 4)))
-    data = load(f"imagefolder:{grey}", tmp_path / "root")
-    np.testing.assert_array_equal(data.train.images, picture(1, (4, 4))[None, None])
-    write(images / "train" / "cat" / "00009.png", picture(1, (4, 4)))
-    np.testing.assert_array_equal(load_it().train.images[-1], [picture(1, (4, 4))] * 3)
+def test_grey_images_have_one_channel_and_any_colour_image_gives_all_three(tmp_path):
+    grey = picture(1, (4, 4))
+    for name in ("train/only/0.png", "train/only/1.png", "test/only/0.png"):
+        write(tmp_path / "grey" / name, grey)
+    np.testing.assert_array_equal(load(f"imagefolder:{tmp_path / 'grey'}", tmp_path).train.images, [[grey]] * 2)
+    for odd, other in (("0.png", 1), ("1.png", 0)):
+        write(tmp_path / odd / "train" / "only" / odd, picture(2))
+        write(tmp_path / odd / "train" / "only" / f"{other}.png", grey)
+        write(tmp_path / odd / "test" / "only" / "0.png", grey)
+        np.testing.assert_array_equal(load(f"imagefolder:{tmp_path / odd}", tmp_path).train.images[other], [grey] * 3)
 
 
 def test_the_second_load_decodes_nothing(load_it, monkeypatch):
@@ -137,15 +139,15 @@ def test_images_that_are_not_square_are_refused(tmp_path):
 
 def test_folders_that_lack_something_are_explained(images, load_it):
     (images / "train" / "fox").mkdir()
-    with pytest.raises(HarnessError, match="class folder .*fox has no images: expected .*/train/<class>/"):
+    with pytest.raises(HarnessError, match=r"class folder .*fox has no images: expected .*/train/<class>/"):
         load_it()
     (images / "train" / "fox").rmdir()
     write(images / "test" / "fox" / "0.png", picture(0))
-    with pytest.raises(HarnessError, match="class folder .*test/fox has no counterpart .*train/fox"):
+    with pytest.raises(HarnessError, match=r"class folder .*test/fox has no counterpart .*train/fox"):
         load_it()
     (images / "test").rename(images / "tests")
-    with pytest.raises(HarnessError, match="there is no folder .*val: expected .*/test/<class>"):
+    with pytest.raises(HarnessError, match=r"there is no folder .*val: expected .*/test/<class>"):
         load_it()
     (images / "val").mkdir()
-    with pytest.raises(HarnessError, match="there are no images in .*val/<class>"):
+    with pytest.raises(HarnessError, match=r"there are no images in .*val/<class>"):
         load_it()

@@ -33,8 +33,9 @@ def random_split(n=12, channels=3, seed=0) -> Split:
     return Split(draws.integers(0, 256, (n, channels, 4, 4), dtype=np.uint8), draws.integers(0, 3, n))
 
 
-def data_of(train=None, test=None, **given) -> Data:
-    return Data("shapes", train or random_split(), test or random_split(6, seed=1), ("a", "b", "c"), **given)
+def data_of(**changes: Split) -> Data:
+    splits = {"train": random_split(), "test": random_split(6, seed=1), **changes}
+    return Data("shapes", classes=("a", "b", "c"), **splits)
 
 
 def test_head_takes_the_first_examples_in_order():
@@ -217,7 +218,7 @@ def test_a_full_disk_leaves_no_half_a_cache_behind(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(np, "save", full)
-        with pytest.raises(HarnessError, match="cannot keep the decoded shapes in .*No space left on device"):
+        with pytest.raises(HarnessError, match=r"cannot keep the decoded shapes in .*No space left on device"):
             cached(tmp_path, "shapes", data_of)
     assert [entry for entry in (tmp_path / "cache").iterdir() if entry.is_dir()] == []
     assert cached(tmp_path, "shapes", data_of).fingerprint == data_of().fingerprint
@@ -233,5 +234,5 @@ def test_a_damaged_cache_is_named_and_not_used(tmp_path):
 
 def test_a_place_that_cannot_be_written_to_is_named_before_any_work(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(HarnessError, match="cannot write to .*file/cache .*--data-root"):
+    with pytest.raises(HarnessError, match=r"cannot write to .*file/cache .*--data-root"):
         cached(tmp_path / "file", "shapes", pytest.fail)

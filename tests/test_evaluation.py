@@ -58,7 +58,7 @@ def test_finished_batches_survive_a_kill(tmp_path):
 
     def stop(progress):
         seen.append(progress)
-        if len(seen) == 2:
+        if len(seen) == 3:  # the start, and two batches
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

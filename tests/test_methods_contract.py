@@ -162,11 +162,11 @@ def test_an_inner_attack_touches_no_statistics_and_no_gradient(name):
         ("mart-anc", 3, 20),
     ],
 )
-def test_no_forward_pass_is_made_twice(name, training, evaluation):
+def test_no_forward_pass_is_made_twice_and_attacks_come_first(name, training, evaluation):
     """TRADES computes p(x) once for ten steps; the contrast takes over the base's natural pass where it has one."""
     method = methods[name]()
     model, (x, y) = built(method), images()
     passes = []
     model.conv1.register_forward_hook(lambda module, args, out: passes.append(module.training))
     method.loss(model, x, y, THREATS[0], step())
-    assert (passes.count(True), passes.count(False)) == (training, evaluation)
+    assert passes == [False] * evaluation + [True] * training

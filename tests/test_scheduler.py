@@ -100,7 +100,7 @@ def test_a_failure_is_forgotten_once_the_job_succeeds(run, tmp_path, monkeypatch
 SCHEDULER = """
 import sys
 from pathlib import Path
-from harness.session import place_of, prepare, run
+from harness.session import executor_for, place_of, prepare, run
 from harness.experiment import Request
 from functools import partial
 from results.store import Store
@@ -111,7 +111,7 @@ place = place_of(workspace, "digits", workspace / "data", [])
 size = dict(epochs=3, train_examples=600, test_examples=20)
 ask = partial(Request, methods=["natural"], attacks=["fgsm"], checkpoints=["last"], **size)
 jobs = prepare(place, ask)
-outcome = run(place, jobs, Store.open(workspace / "harness.db"), Console(), executor="inline", quiet=True)
+outcome = run(place, jobs, Store.open(workspace / "harness.db"), Console(), executor_for("inline", 1), quiet=True)
 print(len(outcome.done) + len(outcome.reused), len(outcome.failed))
 """
 

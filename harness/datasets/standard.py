@@ -88,7 +88,7 @@ def _cifar(name: str, source: Any, root: Path) -> Data:
 
     def build() -> Data:
         with _unpacked([archive]) as folder, warnings.catch_warnings():
-            # The pickles are of 2009: numpy 2.4 warns of the form of their dtypes.
+            # The pickles are of 2009: numpy 2.4.0 to 2.4.4 warns of the form of their dtypes.
             warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
             parts = [source(folder, train=part) for part in (True, False)]
         train, test = (Split(part.data.transpose(0, 3, 1, 2), np.array(part.targets, np.int64)) for part in parts)

@@ -1,0 +1,55 @@
+"""What the commands share: the application, their options, and how errors are shown."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from harness.errors import HarnessError
+from harness.version import __version__
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train, attack and compare adversarial-training methods under one protocol.",
+)
+
+Workspace = Annotated[Path, typer.Option("--workspace", "-w", help="Where jobs, database and reports lie.")]
+DataRoot = Annotated[Path, typer.Option(envvar="HARNESS_DATA", help="Where data sets are kept and downloaded to.")]
+Dataset = Annotated[str, typer.Option("--dataset", "-d", help="A data set (see harness datasets) or imagefolder:PATH.")]
+Attacks = Annotated[str, typer.Option(help="Comma-separated, e.g. fgsm,pgd-100:restarts=5 (see harness attacks).")]
+Norm = Annotated[Literal["Linf", "L2"] | None, typer.Option(help="Default: the data set's.")]
+Plugins = Annotated[
+    list[Path] | None, typer.Option("--plugin", help="A Python file with your own methods; repeatable.")
+]
+RUNS, DATA = Path("runs"), Path("data")
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Print a HarnessError without a traceback."""
+    try:
+        yield
+    except HarnessError as error:
+        Console(stderr=True).print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    if version:
+        typer.echo(f"harness {__version__}")
+        raise typer.Exit
+
+
+def names(text: str) -> list[str]:
+    """The parts of a comma-separated list."""
+    return [name.strip() for name in text.split(",") if name.strip()]

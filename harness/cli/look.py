@@ -1,0 +1,151 @@
+"""The commands that look at what there is."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from harness.cli.application import DATA, RUNS, DataRoot, Plugins, Workspace, app
+from harness.cli.show import annotated, open_store, show_report
+
+results_app = typer.Typer(invoke_without_command=True)
+app.add_typer(results_app, name="results")
+
+
+@app.command()
+def status(workspace: Workspace = RUNS) -> None:
+    """Show what is done, running, waiting and failed.
+
+    Example: harness status --workspace runs
+    """
+    from collections import Counter
+
+    from rich.table import Table
+
+    from harness.status import survey
+
+    states = survey(workspace)
+    counts = Counter(state.state for state in states)
+    console = Console()
+    console.print(f"{len(states)} jobs: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
+    table = Table("job", "what", "state", "", box=None)
+    for state in states:
+        if state.state != "done":
+            table.add_row(state.id, state.title, state.state, state.detail)
+    if table.row_count:
+        console.print(table)
+
+
+@results_app.callback()
+def results(
+    context: typer.Context,
+    csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="A JSON list of records.")] = False,
+    workspace: Workspace = RUNS,
+) -> None:
+    """Print every number in long form: one row per method, seed, checkpoint and attack.
+
+    Example: harness results --csv > results.csv
+    """
+    if context.invoked_subcommand:
+        return
+    from results.queries import to_csv, to_json
+
+    frame = annotated(open_store(workspace))
+    if json:
+        typer.echo(to_json(frame))
+    elif csv:
+        typer.echo(to_csv(frame), nl=False)
+    else:
+        typer.echo(
+            frame[["method", "dataset", "seed", "checkpoint", "attack", "accuracy", "verdict"]].to_string(index=False)
+        )
+
+
+@results_app.command()
+def rebuild(workspace: Workspace = RUNS) -> None:
+    """Recreate the database from the job directories: merge workspaces by copying their jobs together first.
+
+    Example: cp -r other/jobs/* runs/jobs/ && harness results rebuild
+    """
+    from results.store import rebuild as recreate
+
+    counts, kept = recreate(workspace / "harness.db", workspace / "jobs")
+    typer.echo(
+        f"{workspace / 'harness.db'} rebuilt from {workspace / 'jobs'}: {counts.done} done, {counts.failed} failed, "
+        f"{counts.unfinished} unfinished" + (f"; the old database is {kept}" if kept else "")
+    )
+    for message in counts.broken:
+        typer.echo(f"skipped: {message}", err=True)
+
+
+@app.command()
+def report(workspace: Workspace = RUNS) -> None:
+    """Write tables and plots from the database, and print the tables.
+
+    Example: harness report --workspace runs
+    """
+    show_report(Console(), open_store(workspace), workspace)
+
+
+@app.command()
+def doctor(workspace: Workspace = RUNS, data_root: DataRoot = DATA) -> None:
+    """Check that this machine is ready, and say what to do where it is not.
+
+    Example: harness doctor
+    """
+    from harness.doctor import examine
+
+    console, failed = Console(), False
+    for check in examine(workspace, data_root):
+        console.print(f"{check.state:4}  {check.name}: {check.text}", markup=False, highlight=False, soft_wrap=True)
+        failed |= check.state == "fail"
+    raise typer.Exit(int(failed))
+
+
+@app.command()
+def methods(plugin: Plugins = None) -> None:
+    """List the methods with their hyperparameters.
+
+    Example: harness methods
+    """
+    _list("methods", plugin)
+
+
+@app.command()
+def models(plugin: Plugins = None) -> None:
+    """List the models.
+
+    Example: harness models
+    """
+    _list("models", plugin)
+
+
+@app.command()
+def datasets(plugin: Plugins = None) -> None:
+    """List the data sets.
+
+    Example: harness datasets
+    """
+    _list("datasets", plugin)
+
+
+@app.command()
+def attacks(plugin: Plugins = None) -> None:
+    """List the attacks with their parameters.
+
+    Example: harness attacks
+    """
+    _list("attacks", plugin)
+
+
+def _list(kind: str, plugins: list[Path] | None) -> None:
+    from rich.table import Table
+
+    from harness.listing import entries
+
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, summary, parameters in entries(kind, plugins or []):
+        table.add_row(f"[bold]{name}[/bold]", f"{summary}\n[dim]{parameters}[/dim]" if parameters else summary)
+    Console().print(table)
