@@ -18,7 +18,7 @@ from harness.augmentation import to_float
 from harness.checkpoints import load_state, save_state
 from harness.datasets.base import Data
 from harness.errors import HarnessError
-from harness.modes import evaluating
+from harness.modes import evaluating, exact_float32
 from harness.randomness import generator
 from harness.specs import EvaluateSpec
 from harness.threat import Threat
@@ -105,7 +105,7 @@ def naturally_correct(model: nn.Module, x: Tensor, y: Tensor, batch_size: int) -
         HarnessError: if the output is not one row of finite logits per image.
     """
     device, right = device_of(model), []
-    with evaluating(model), torch.no_grad():
+    with evaluating(model), torch.no_grad(), exact_float32(device):
         for images, labels in zip(torch.split(x, batch_size), torch.split(y, batch_size), strict=True):
             logits = model(_images(images, device))
             if logits.dim() != 2 or len(logits) != len(labels):

@@ -85,6 +85,7 @@ def plan(request: Request) -> list[Job]:
                 name=request.data.name,
                 fingerprint=request.data.fingerprint,
                 train_examples=_limit("train", request.train_examples, len(request.data.train)),
+                validation_fraction=setup.validation_fraction,
             ),
             model=model,
             threat=ThreatSpec(**asdict(threat)),

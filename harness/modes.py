@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import torch
 from torch import nn
 
 
@@ -33,3 +35,21 @@ def frozen(*models: nn.Module) -> Iterator[None]:
     finally:
         for parameter, required in before.items():
             parameter.requires_grad_(required)
+
+
+@contextmanager
+def exact_float32(device: torch.device) -> Iterator[None]:
+    """Float32 arithmetic as it is written: no autocast, and no TF32 in matrix products or convolutions.
+
+    PyTorch lets cuDNN round the inputs of convolutions to 10 bits (TF32) unless it is told otherwise.
+    """
+    backends: Any = torch.backends
+    rounded = [each for each in (backends.cudnn.conv, backends.cuda.matmul) if each.fp32_precision == "tf32"]
+    try:
+        for backend in rounded:
+            backend.fp32_precision = "ieee"
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        for backend in rounded:
+            backend.fp32_precision = "tf32"

@@ -37,7 +37,7 @@ class DatasetSpec(Spec):
     name: str
     fingerprint: str
     train_examples: int | None = None
-    validation_fraction: Fraction = 0.1
+    validation_fraction: Fraction
 
 
 class ThreatSpec(Spec):

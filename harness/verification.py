@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import HarnessError
-from harness.modes import evaluating
+from harness.modes import evaluating, exact_float32
 from harness.threat import Threat
 
 
@@ -12,8 +12,9 @@ def still_correct(model: nn.Module, x: Tensor, y: Tensor, x_adv: Tensor, threat:
     """Which examples the model still gets right after an attack proposed ``x_adv``: bool (N,).
 
     False where the model is wrong on ``x`` (N, C, H, W) itself, and where it is wrong on a proposal that counts: one
-    in float32, finite, in the threat's ball around ``x`` and in [0, 1]. The model is asked in evaluation mode, in
-    float32 whatever autocast surrounds the call; logits with a NaN are wrong. ``y`` (N,) are the labels.
+    in float32, finite, in the threat's ball around ``x`` and in [0, 1]. The model is asked in evaluation mode and
+    in float32 (:func:`harness.modes.exact_float32`) whatever surrounds the call; logits with a NaN are wrong. ``y``
+    (N,) are the labels.
 
     Raises:
         HarnessError: if the proposal has another shape than the images, or lies on another device.
@@ -34,6 +35,6 @@ def still_correct(model: nn.Module, x: Tensor, y: Tensor, x_adv: Tensor, threat:
 def _right(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     if not len(x):
         return torch.ones(0, dtype=torch.bool, device=x.device)
-    with evaluating(model), torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+    with evaluating(model), torch.no_grad(), exact_float32(x.device):
         logits: Tensor = model(x)
     return (logits.argmax(1) == y) & ~logits.isnan().any(1)

@@ -51,19 +51,24 @@ class Recorder(nn.Module):
 @pytest.mark.parametrize("loss", [cross_entropy, dlr])
 @pytest.mark.parametrize("threat", [Threat("Linf", 0.15), Threat("L2", 1.5)], ids=str)
 def test_apgd_goes_where_the_authors_implementation_goes(threat, loss):
-    """Same start on a curved loss, no early stop: the same first 60 iterates, across three changes of the step size,
-    and the same best one of 100 (a gradient of almost zero may change its sign with rounding in between).
+    """Same start, a curved loss, no early stop: the same 101 iterates, and of these the one of highest loss.
+
+    One example in ten may part from the authors': a gradient of almost zero can change its sign with rounding.
     """
     model, x, y = untrained()
     start = threat.random_start(x, torch.Generator().manual_seed(1))
     name, theirs, ours = "ce" if loss is cross_entropy else "dlr", Recorder(model), Recorder(model)
     with captured_warnings():
-        expected = Reference(theirs, norm=threat.norm, eps=threat.eps, loss=name, logger=LOGGER).best(x, y, start)
+        Reference(theirs, norm=threat.norm, eps=threat.eps, loss=name, logger=LOGGER).best(x, y, start)
     result, fooled = apgd(objective(ours, y, loss, judge=False), x, threat, start=start, steps=100)
+    path, reference = torch.stack(ours.seen), torch.stack(theirs.seen)
+    assert path.shape == (101, *x.shape)
+    same = (path - reference).abs().transpose(0, 1).flatten(1).amax(1) < 1e-4
+    assert same.float().mean() >= 0.9
+    with torch.no_grad():
+        highest = torch.stack([loss(model(seen), y) for seen in ours.seen]).max(0)
+    assert torch.equal(result, path[highest.indices, torch.arange(len(x))])
     assert not fooled.any()
-    assert len(ours.seen) == len(theirs.seen) == 101
-    torch.testing.assert_close(torch.stack(ours.seen[:60]), torch.stack(theirs.seen[:60]), rtol=0, atol=1e-4)
-    torch.testing.assert_close(result, expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("threat", [Threat("Linf", 0.01), Threat("L2", 0.1)], ids=str)

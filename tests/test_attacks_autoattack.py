@@ -31,6 +31,7 @@ def test_a_linear_model_keeps_exactly_the_examples_beyond_the_margin(threat, cla
     assert torch.equal(still_correct(case.model, case.x, case.y, x_adv, threat), case.robust)
 
 
+@pytest.mark.slow
 def test_the_examples_are_those_of_pyautoattack_with_the_same_seed():
     """The seed is the generator's first draw; the images agree bit for bit, and so do the verdicts."""
     model, x, y = untrained()

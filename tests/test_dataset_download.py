@@ -18,7 +18,7 @@ MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
 
 
 class Server(ThreadingHTTPServer):
-    """Serves ``content`` under every path, ranges too; the next answer ends after ``cut`` bytes."""
+    """Serves ``content`` under every path but ``/gone``, ranges too; the next answer ends after ``cut`` bytes."""
 
     content = CONTENT
     cut: int | None = None
@@ -36,8 +36,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
         self.server.asked.append((self.path, start))
-        body = self.server.content[start:]
-        self.send_response(416 if start and not body else 206 if start else 200)
+        gone = self.path.startswith("/gone")
+        body = b"" if gone else self.server.content[start:]
+        self.send_response(404 if gone else 416 if start and not body else 206 if start else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body[: self.server.cut])
@@ -121,6 +122,13 @@ def test_a_failed_download_says_what_to_do(tmp_path):
         archive.obtain()
     for part in (archive.url, "refused", "HARNESS_MIRROR_CIFAR100=https://HOST/FOLDER", str(archive.path), MD5):
         assert part in str(raised.value)
+
+
+def test_a_mirror_without_the_file_is_named(archive, server, monkeypatch):
+    monkeypatch.setenv("HARNESS_MIRROR_TINY_IMAGENET", f"{server.url}/gone")
+    with pytest.raises(HarnessError, match=r"cannot download .*/gone/tiny.zip: HTTP Error 404: Not Found"):
+        archive.obtain()
+    assert left_in(archive) == set()
 
 
 @pytest.mark.parametrize(("mirror", "why"), [("nonsense", "unknown url type"), ("http://[", "Invalid IPv6 URL")])

@@ -91,6 +91,17 @@ def test_inputs_that_do_not_fit_are_refused(x, y, message):
         harness.evaluate(Threshold(), x, y, threat=THREAT)
 
 
+class Detached(Threshold):
+    def forward(self, x):
+        return super().forward(x.detach())
+
+
+@pytest.mark.parametrize("attack", ["fgsm", "pgd-5", "cw", "adaptive", "autoattack"])
+def test_a_model_without_a_gradient_is_refused_with_advice(attack):
+    with pytest.raises(harness.HarnessError, match=r"no gradient reaches the images: .* attack_views\(\)"):
+        harness.evaluate(Detached(), constant_images(MARGINS), LABELS, threat=THREAT, attacks=[attack])
+
+
 def test_an_unknown_name_of_the_package_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'evaluation'"):
         harness.__getattr__("evaluation")

@@ -33,6 +33,7 @@ def test_it_imports_without_a_warning_and_leaves_no_alias_behind():
     assert robustbench_compat.load() is robustbench
 
 
+@pytest.mark.slow
 def test_its_benchmark_measures_the_accuracy_that_we_measure(case, monkeypatch, tmp_path):
     """``robustbench.benchmark`` in full, with AutoAttack; only the images are ours in place of CIFAR-10's."""
     robustbench = robustbench_compat.load()

@@ -53,7 +53,7 @@ def test_another_seed_gives_other_weights(train_spec, digits, tmp_path):
 
 
 def test_natural_training_learns_digits(train_spec, digits, tmp_path):
-    """1,000 images and six epochs are enough for nine in ten validation images."""
+    """800 images and six epochs are enough for nine in ten validation images."""
     run(train_spec("natural", epochs=6, examples=1000), digits, tmp_path)
     assert history_of(tmp_path)[-1]["validation_natural"] > 0.9
 

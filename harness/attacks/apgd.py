@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from harness.attacks.base import input_gradient
 from harness.threat import Threat
 
 # x_adv (M, ...) and the positions (M,) of its examples in the batch, to their loss (M,) and whether the model that is
@@ -88,7 +89,7 @@ def _evaluate(objective: Objective, x_adv: Tensor, rows: Tensor) -> tuple[Tensor
     with torch.enable_grad():
         x_adv = x_adv.detach().requires_grad_()
         loss, fooled = objective(x_adv, rows)
-        (gradient,) = torch.autograd.grad(loss.sum(), x_adv)
+        gradient = input_gradient(loss.sum(), x_adv)
     return loss.detach().float(), gradient.nan_to_num(0.0), fooled
 
 

@@ -15,7 +15,7 @@ import torch
 from pyautoattack import checks
 from torch import Tensor, nn
 
-from harness.attacks.base import Views, attack
+from harness.attacks.base import Views, attack, input_gradient
 from harness.modes import evaluating, frozen
 from harness.threat import Threat
 
@@ -59,6 +59,9 @@ def stages(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, seed: int)
     """
     x = x.contiguous()  # pyautoattack flattens with ``view``
     x_adv = x.clone()
+    with evaluating(model), frozen(model), torch.enable_grad():
+        probe = x[:1].clone().requires_grad_()
+        input_gradient(model(probe).sum(), probe)  # pyautoattack would end in an error of autograd's
     with evaluating(model), torch.no_grad():
         logits = model(x)
     robust = logits.argmax(1) == y

@@ -6,6 +6,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
+from harness.errors import HarnessError
 from harness.modes import evaluating, frozen
 from harness.registry import attacks
 from harness.threat import Threat
@@ -50,6 +51,21 @@ def ascend(
     with evaluating(model), frozen(model), torch.enable_grad():
         for _ in range(steps):
             x_adv.requires_grad_()
-            (gradient,) = torch.autograd.grad(objective(x_adv), x_adv)
+            gradient = input_gradient(objective(x_adv), x_adv)
             x_adv = threat.step(x_adv.detach(), gradient, x, size)
     return x_adv.detach()
+
+
+def input_gradient(loss: Tensor, x: Tensor) -> Tensor:
+    """The gradient of the scalar ``loss`` with respect to ``x``, of the shape of ``x``.
+
+    Raises:
+        HarnessError: if the loss does not depend on ``x`` by differentiable operations.
+    """
+    gradient = torch.autograd.grad(loss, x, allow_unused=True)[0] if loss.requires_grad else None
+    if gradient is None:
+        raise HarnessError(
+            "no gradient reaches the images: the model detaches them or returns labels, so gradient attacks do not "
+            "apply; return differentiable logits, or name differentiable stand-ins in attack_views()"
+        )
+    return gradient
