@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 
+import pytest
 import torch
 from torch import nn
 
@@ -14,9 +15,17 @@ def settings():
     return torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision
 
 
-def test_float32_is_exact_inside_and_as_before_outside(monkeypatch):
-    """PyTorch's default lets convolutions use TF32; the user may have let matrix products, too."""
-    monkeypatch.setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32")
+@pytest.fixture
+def tf32_products():
+    """A user who lets matrix products use TF32, as PyTorch by default lets convolutions."""
+    before = torch.backends.cuda.matmul.fp32_precision
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    yield
+    torch.backends.cuda.matmul.fp32_precision = before
+
+
+def test_float32_is_exact_inside_and_as_before_outside(tf32_products):
+    """No TF32 and no autocast inside; afterwards whatever the user had chosen."""
     before = settings()
     assert before[1] == "tf32"
     inside = []
