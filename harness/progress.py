@@ -3,31 +3,15 @@
 import json
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from harness.experiment import Job
 from harness.scheduler import Place
+from harness.status import describe, read_progress
 
 HEARTBEAT_SECONDS = 60.0
-
-
-def read_progress(place: Place, job: Job) -> dict[str, Any]:
-    """What the job's worker last said of itself: ``epoch`` of ``epochs`` or ``examples`` of ``of``; empty at first."""
-    try:
-        said: dict[str, Any] = json.loads((place.directory(job.id) / "progress.json").read_text())
-    except (OSError, json.JSONDecodeError):
-        return {}
-    return said
-
-
-def describe(progress: dict[str, Any]) -> str:
-    """One phrase for a record of :func:`read_progress`."""
-    if "epoch" in progress:
-        return f"epoch {progress['epoch']}/{progress['epochs']}"
-    return f"{progress['examples']}/{progress['of']} examples"
 
 
 class Silent:
@@ -82,7 +66,7 @@ class Lines(Silent):
     def tick(self) -> None:
         """A heartbeat with the running jobs."""
         if time.monotonic() - self.spoken >= HEARTBEAT_SECONDS:
-            said = [(job, read_progress(self.place, job)) for job, _ in self.running.values()]
+            said = [(job, read_progress(self.place.directory(job.id))) for job, _ in self.running.values()]
             self._say("running: " + ", ".join(f"{job.title} {describe(p)}" for job, p in said if p))
 
     def _say(self, text: str) -> None:
@@ -126,7 +110,7 @@ class Live(Silent):
     def tick(self) -> None:
         """Update the bars from the job directories."""
         for job, _ in self.running.values():
-            progress = read_progress(self.place, job)
+            progress = read_progress(self.place.directory(job.id))
             done, total = (
                 progress.get("epoch", progress.get("examples")),
                 progress.get("epochs", progress.get("of")),

@@ -20,6 +20,18 @@ class JobState:
     detail: str
 
 
+def read_progress(directory: Path) -> dict[str, Any]:
+    """What the job's worker last said: ``epoch`` of ``epochs``, or ``examples`` of ``of``; empty before it starts."""
+    return _read(directory / "progress.json")
+
+
+def describe(progress: dict[str, Any]) -> str:
+    """One phrase for what :func:`read_progress` found."""
+    if "epoch" in progress:
+        return f"epoch {progress['epoch']}/{progress['epochs']}"
+    return f"{progress['examples']}/{progress['of']} examples" if "of" in progress else ""
+
+
 def survey(workspace: Path) -> list[JobState]:
     """The state of every job in the workspace, in the order of their directories' names.
 
@@ -37,13 +49,11 @@ def _state(directory: Path) -> JobState:
     if (directory / "result.json").exists():
         return JobState(directory.name, title, "done", f"{_read(directory / 'result.json').get('seconds', 0):.0f} s")
     if _locked(directory / "lock"):
-        progress = _read(directory / "progress.json")
-        return JobState(directory.name, title, "running", ", ".join(f"{k} {v}" for k, v in list(progress.items())[:2]))
+        return JobState(directory.name, title, "running", describe(read_progress(directory)))
     if (directory / "failure.json").exists():
         error = _read(directory / "failure.json").get("error", "")
         return JobState(directory.name, title, "failed", f"{error} (log: {directory / 'log.txt'})")
-    resumable = "will resume" if (directory / "state").exists() else ""
-    return JobState(directory.name, title, "pending", resumable)
+    return JobState(directory.name, title, "pending", "")
 
 
 def _read(path: Path) -> dict[str, Any]:

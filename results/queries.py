@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
 from results.errors import HarnessError
+from results.labels import protocol_id
 from results.schema import Epoch, Evaluation, Job
 from results.statistics import wilson
 from results.verdicts import Verdicts, unpack
@@ -25,7 +26,7 @@ Record = dict[str, Any]
 _TRAINING = ("method", "dataset", "model", "seed")
 _SCORE = ("accuracy", "ci_low", "ci_high", "examples")
 _COST = ("threat", "seconds", "forwards")
-_ORIGIN = ("attack_params", "warnings", "train_id", "evaluate_id")
+_ORIGIN = ("attack_params", "warnings", "protocol", "train_id", "evaluate_id")
 COLUMNS = (*_TRAINING, "checkpoint", "attack", *_SCORE, *_COST, *_ORIGIN)
 _EPOCH = ("epoch", "lr", "loss", "validation_natural", "validation_robust")
 _SPEED = ("images_per_second", "peak_memory", "seconds")
@@ -42,8 +43,8 @@ def long_form(
     """One row for each evaluation, and one for each worst case over them.
 
     ``accuracy`` is a fraction with its 95 % Wilson interval ``ci_low`` to ``ci_high``; ``seed`` is the training's.
-    ``attack_params`` (JSON) and ``warnings`` (one a line) are text. Two protocols of one method differ in
-    ``train_id``. Rows are in the order of methods, then of data set, model, seed, training, threat, checkpoint and
+    ``attack_params`` (JSON) and ``warnings`` (one a line) are text. Trainings that differ in their seed alone share a
+    ``protocol``. Rows are in the order of methods, then of data set, model, seed, training, threat, checkpoint and
     attack, with ``natural`` first and ``worst-case`` last.
 
     The row ``worst-case`` counts the examples that withstand everything: the intersection of the verdicts on one
@@ -188,7 +189,8 @@ def _score(correct: int, n: int) -> Record:
 
 
 def _training(job: Job, train_id: str) -> Record:
-    return {**{name: getattr(job, name) for name in _TRAINING}, "train_id": train_id}
+    spec = job.spec.get("train", job.spec)
+    return {**{name: getattr(job, name) for name in _TRAINING}, "protocol": protocol_id(spec), "train_id": train_id}
 
 
 def _epoch(epoch: Epoch) -> Record:

@@ -46,6 +46,7 @@ def _row(method, seed, checkpoint, dataset, attack, correct, examples):
         "ci_high": high,
         "examples": examples,
         "threat": "Linf 0.2",
+        "protocol": "a1b2c3",
         "train_id": f"train-{method}-{dataset}-{seed}",
         "verdict": verdict,
         "why": {"masked": MASKED, "suspect": SUSPECT, "trusted": ""}[verdict],

@@ -149,12 +149,13 @@ def test_each_data_set_is_a_table_for_each_checkpoint_best_first():
         comparison(results(), checkpoint="final")
 
 
-def test_two_trainings_with_one_seed_are_two_rows_not_two_seeds():
-    """They differ in their protocol; a mean over them would mean nothing."""
-    first, second = results(["pgd-at", "trades"]), results(["trades"], draw=3)
-    second["train_id"] = "train-4fee9c01d2"
+@pytest.mark.parametrize("seed", [0, 1])
+def test_two_protocols_are_two_rows_not_two_seeds(seed):
+    """A mean over them would mean nothing, whether their seeds are the same or not."""
+    first, second = results(["pgd-at", "trades"]), results(["trades"], seeds=(seed,), draw=3)
+    second = second.assign(protocol="4fee9c", train_id="train-4fee9c01d2")
     table = comparison(pd.concat([first, second]))
-    assert [each.method for each in table.rows] == ["pgd-at", "trades @trades", "trades @4fee9c"]
+    assert [each.method for each in table.rows] == ["pgd-at", "trades @a1b2c3", "trades @4fee9c"]
     assert row(table, "trades @4fee9c").cells["cw"].accuracy == score(second, "trades", "cw")
 
 

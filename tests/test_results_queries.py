@@ -77,6 +77,18 @@ def test_the_columns_are_the_promised_ones_with_or_without_rows(store, tmp_path)
     assert to_csv(long_form(store)).startswith(FIRST_COLUMNS + ",threat,")
 
 
+def test_seeds_share_a_protocol_and_nothing_else_does(store, tmp_path):
+    """Another seed is the same protocol; another length or hyperparameter is another."""
+    longer = {"protocol": {"epochs": 30, "lr": 0.1}}
+    other = {"method": {"name": "trades", "params": {"beta": 1.0}}}
+    specs = [train_spec(), train_spec(seed=1), train_spec() | longer, train_spec() | other]
+    for name, spec in zip("abcd", specs, strict=True):
+        store.ingest(write_evaluate(tmp_path, name, [1, 0], spec=spec))
+    protocols = [long_form(store, evaluate_id=f"evaluate-{name}")["protocol"][0] for name in "abcd"]
+    assert protocols[0] == protocols[1]
+    assert len(set(protocols)) == 3
+
+
 def test_worst_case_is_the_intersection_of_the_verdicts(store, tmp_path):
     """By hand: of five examples, one is naturally wrong, fgsm breaks one more and pgd a third."""
     for attack, bits in {"natural": [0, 1, 1, 1, 1], "fgsm": [0, 0, 1, 1, 1], "pgd-20": [1, 1, 0, 1, 1]}.items():

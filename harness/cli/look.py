@@ -21,7 +21,7 @@ def status(workspace: Workspace = RUNS) -> None:
     """
     from collections import Counter
 
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from harness.status import survey
 
@@ -29,9 +29,9 @@ def status(workspace: Workspace = RUNS) -> None:
     counts = Counter(state.state for state in states)
     console = Console()
     console.print(f"{len(states)} jobs: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
-    table = Table("job", "what", "state", "", box=None)
+    table = Table(Column("job", no_wrap=True), "what", "state", "", box=None)
     for state in states:
-        if state.state != "done":
+        if state.state in ("running", "failed"):
             table.add_row(state.id, state.title, state.state, state.detail)
     if table.row_count:
         console.print(table)

@@ -17,7 +17,8 @@ Record = Mapping[Any, Any]
 Scores = dict[str, Record]  # of one training at one checkpoint, by attack
 
 SETTING = ("dataset", "model", "threat")
-COLUMNS = (*SETTING, "method", "seed", "train_id", "checkpoint", "attack", "accuracy", "ci_low", "ci_high", "examples")
+_TRAINING = ("method", "seed", "protocol", "train_id")
+COLUMNS = (*SETTING, *_TRAINING, "checkpoint", "attack", "accuracy", "ci_low", "ci_high", "examples")
 WORST_CASE = "worst-case"
 _CHECKPOINTS = ("best", "last")
 _SEVERITIES = ("", "trusted", "suspect", "masked")
@@ -44,10 +45,10 @@ def comparisons(frame: "DataFrame") -> list[Comparison]:
     """One table for each data set, model, threat and checkpoint of the long-form results, ``best`` before ``last``.
 
     ``frame`` has the columns of ``results.queries.long_form`` and may have ``verdict`` and ``why``; accuracies are
-    fractions. A method's seeds make one row. Two trainings of one method with the same seed differ in their protocol:
-    then each training of the method is a row of its own, named by its id. Of several evaluations of a
-    training by one attack the one with the most examples counts, then the one that found most; of several worst cases
-    the one over as many examples as every attack of the row has.
+    fractions. A method's seeds make one row. Trainings of one method under several protocols (another
+    length, another hyperparameter) are rows of their own, named by the protocol. Of several evaluations of a training
+    by one attack the one with the most examples counts, then the one that found most; of several worst cases the one
+    over as many examples as every attack of the row has.
 
     Raises:
         HarnessError: if the frame is empty or lacks a column.
@@ -115,11 +116,10 @@ def _members(trainings: Sequence[Record]) -> Iterable[tuple[str, list[Record]]]:
     """The trainings of each row of the table, by its label."""
     for method in ordered_methods(row["method"] for row in trainings):
         own = sorted((row for row in trainings if row["method"] == method), key=lambda row: row["seed"])
-        if len({row["seed"] for row in own}) == len(own):
-            yield method, own
-        else:
-            for row in own:
-                yield f"{method} @{row['train_id'].removeprefix('train-')[:6]}", [row]
+        protocols = list(dict.fromkeys(row["protocol"] for row in own))
+        for protocol in protocols:
+            label = method if len(protocols) == 1 else f"{method} @{protocol}"
+            yield label, [row for row in own if row["protocol"] == protocol]
 
 
 def _row(label: str, own: Sequence[tuple[int, Scores]], differences: Mapping[str, float]) -> Row:
