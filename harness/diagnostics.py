@@ -65,7 +65,8 @@ def diagnose(accuracy: Mapping[str, float], examples: int, warnings: Iterable[st
     for text in warnings:
         for word, (code, advice) in _WARNINGS.items():
             if word in text and code not in {finding.code for finding in findings}:
-                findings.append(Finding(code, "suspect", "AutoAttack warns about this model", text, advice))
+                first_sentence = text.partition(". ")[0]
+                findings.append(Finding(code, "suspect", "AutoAttack warns", first_sentence, advice))
     missing = [name for name in STRONG_ATTACKS if name not in accuracy]
     run = [name for name in accuracy if name not in ("natural", "worst-case")]
     if missing:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -43,12 +43,14 @@ class Method(ABC):
     """One adversarial-training method: subclass as a frozen dataclass whose fields are its hyperparameters.
 
     The training loop owns optimiser, schedule, precision, data and checkpoints. ``dataclasses.asdict(method)`` is
-    stored with every result and ``type(method)(**fields)`` rebuilds it.
+    stored with every result and ``type(method)(**fields)`` rebuilds it. ``group`` is the word that selects the method
+    with others on the command line; ``best_by`` is the validation accuracy that chooses its ``best`` checkpoint.
     """
 
     summary: ClassVar[str]
     paper: ClassVar[Paper | None] = None
     group: ClassVar[str] = "all"
+    best_by: ClassVar[Literal["robust", "natural"]] = "robust"
 
     @abstractmethod
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, step: Step) -> LossTerms:

@@ -51,8 +51,8 @@ def build_model(spec: TrainSpec, data: Data) -> nn.Module:
 def train(spec: TrainSpec, data: Data, device: torch.device, directory: Path, report: Report) -> dict[str, Any]:
     """Train until the last epoch, resuming from ``directory/state`` if a run was cut off there.
 
-    Leaves ``best.safetensors`` (highest robust, then natural, accuracy on the held-out validation split),
-    ``last.safetensors`` and ``history.jsonl``; returns what goes into ``result.json``.
+    Leaves ``best.safetensors`` (highest accuracy on the held-out validation split: robust, then natural, unless the
+    method says otherwise), ``last.safetensors`` and ``history.jsonl``; returns what goes into ``result.json``.
 
     Raises:
         TrainingDiverged: if a term of the loss is not finite; the checkpoint of the last good epoch stays.
@@ -98,7 +98,7 @@ class _Run:
         averaging = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(self.model, multi_avg_fn=averaging, use_buffers=True) if decay else None
         self.epoch = 0
-        self.best = (-1.0, -1.0, 0)  # robust accuracy, natural accuracy, epoch
+        self.best = (-1.0, -1.0, 0)  # the accuracy that chooses, the one that breaks ties, the epoch
         self.history: list[dict[str, Any]] = []
         self._restore()
 
@@ -127,8 +127,9 @@ class _Run:
                 "seconds": time.perf_counter() - started,
             }
         )
-        if (robust, natural) > self.best[:2]:
-            self.best = (robust, natural, self.epoch)
+        score = (robust, natural) if self.method.best_by == "robust" else (natural, robust)
+        if score > self.best[:2]:
+            self.best = (*score, self.epoch)
             save_weights(self.directory / "best.safetensors", self.kept_model)
         self._save()
 

@@ -16,6 +16,7 @@ class Natural(Method):
     """Cross-entropy on the natural images."""
 
     summary = "no defence: cross-entropy on natural images"
+    best_by = "natural"  # its robust accuracy is chance, and would choose an untrained model
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, step: Step) -> LossTerms:
         """``CE(x, y)``, whatever the threat."""

@@ -63,6 +63,7 @@ def test_a_weak_evaluation_is_never_trusted(missing):
 )
 def test_autoattacks_five_warnings_become_findings(text, code):
     assert codes(HONEST, [text, text]) == {code}
+    assert all(finding.evidence in text for finding in diagnose(HONEST, 10_000, [text]))
 
 
 def test_a_verdict_is_shared_by_all_rows_of_one_model_and_by_no_other():
