@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from harness.datasets import load
 
+from harness.datasets import load
 from harness.experiment import Request, plan
 from harness.registry import load_plugins
 from harness.specs import TrainSpec

@@ -15,7 +15,6 @@ from alembic.script import ScriptDirectory
 from results_jobs import write_train
 from sqlalchemy import Column, Integer, MetaData, Table, create_engine
 
-import results
 from results.errors import HarnessError
 from results.migrations import HEAD
 from results.migrations.upgrade import config
@@ -23,7 +22,7 @@ from results.queries import jobs
 from results.schema import Base
 from results.store import Store
 
-REPOSITORY = Path(results.__file__).parents[1]
+REPOSITORY = Path(__file__).parents[1]
 
 
 def differences(path, metadata):
