@@ -21,6 +21,7 @@ import pyautoattack.state
 import torch
 from torch import Tensor, nn
 
+from harness.attacks.autoattack import own_trace
 from harness.errors import HarnessError
 
 
@@ -90,7 +91,7 @@ class AutoAttack(pyautoattack.AutoAttack):  # type: ignore[misc]
         """
         if state_path is not None:
             raise HarnessError(f"AutoAttack's state cannot be resumed: leave aa_state_path out, got {state_path}")
-        with _written_to(self.logger, self.log_path):
+        with _written_to(self.logger, self.log_path), own_trace():
             x_adv: Tensor = super().run_standard_evaluation(x_orig, y_orig, batch_size=bs)[0]
         return x_adv
 

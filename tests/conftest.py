@@ -6,10 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from harness.attacks.autoattack import own_trace
 from harness.datasets import load
 from harness.experiment import Request, plan
 from harness.registry import load_plugins
 from harness.specs import TrainSpec
+
+
+@pytest.fixture(autouse=True)
+def kept_trace_function():
+    """pyautoattack, which some tests call as the reference, switches debuggers and coverage off: switch them on."""
+    with own_trace():
+        yield
 
 
 @pytest.fixture(scope="session")

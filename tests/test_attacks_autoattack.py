@@ -103,7 +103,6 @@ def test_the_callers_world_is_as_it_was(capfd, caplog, tracer):
     before = world()
     run(AUTOATTACK, model, case.x, case.y, LINF)
     after = world()
-    sys.settrace(None)
     assert after == before
     assert before[1] is tracer
     assert [module.training for module in model.modules()] == [True, True, False]

@@ -114,7 +114,7 @@ def _run(
 ) -> tuple[Tensor, Tensor]:
     """One attack on examples that the model gets right: adversarial images and the labels predicted for them."""
     with ExitStack() as stack:
-        for context in (captured_warnings(), evaluating(model), frozen(model), _own_randomness(), _own_trace()):
+        for context in (captured_warnings(), evaluating(model), frozen(model), _own_randomness(), own_trace()):
             stack.enter_context(context)
         adversary: Any = pyautoattack.AutoAttack(
             model, norm=threat.norm, eps=threat.eps, seed=seed, device=x.device, version="standard"
@@ -132,7 +132,7 @@ def _own_randomness() -> AbstractContextManager[None]:
 
 
 @contextmanager
-def _own_trace() -> Iterator[None]:
+def own_trace() -> Iterator[None]:
     """Its check for dynamic models takes over ``sys.settrace`` and counts for ever in a global: undo both."""
     trace = sys.gettrace()
     checks.funcs.update(dict.fromkeys(checks.funcs, 0))
