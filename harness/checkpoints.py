@@ -31,9 +31,9 @@ def save_text(path: Path, text: str) -> None:
     write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
-def save_weights(path: Path, model: nn.Module) -> None:
-    """The model's state dict as safetensors, on the CPU."""
-    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
+def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """A state dict as safetensors, on the CPU."""
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
     write_atomically(path, lambda part: save_file(state, part))
 
 
@@ -63,8 +63,10 @@ def load_weights(path: Path, model: nn.Module) -> None:
         ) from error
 
 
-def _plain_state(state: Mapping[str, Any]) -> dict[str, Tensor]:
+def _plain_state(state: Any) -> dict[str, Tensor]:
     """Unwrap the usual wrappings of published checkpoints: a 'state_dict' entry, a 'module.' prefix."""
+    if not isinstance(state, Mapping):
+        raise HarnessError(f"a weights file must hold a state dict, got {type(state).__name__}")
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(state.get(key), Mapping):
             state = state[key]

@@ -4,6 +4,7 @@ Thresholds are in points of robust accuracy. They are calibrated on published ev
 points from PGD-20 to AutoAttack (9 on digits), masked ones 13 to 30.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -91,16 +92,30 @@ def verdict_of(findings: Iterable[Finding]) -> Verdict:
 def annotate(frame: "pd.DataFrame") -> "pd.DataFrame":
     """The long-form results with a ``verdict`` and its reason (``why``) on every row.
 
-    A verdict belongs to one trained model under one threat: all rows of a (train_id, checkpoint, threat) share it.
+    A verdict belongs to one trained model under one threat: all rows of a (train_id, checkpoint, threat) share it. It
+    compares only attacks on the same examples: of several numbers, the one that most attacks have.
     """
     frame = frame.assign(verdict="", why="")
     for _, rows in frame.groupby(["train_id", "checkpoint", "threat"], sort=False):
-        said = [line for text in rows["warnings"] for line in str(text or "").splitlines()]
-        accuracy = dict(zip(rows["attack"], rows["accuracy"], strict=True))
-        findings = diagnose(accuracy, int(rows["examples"].min()), said)
+        examples = _shared_examples(rows)
+        alike = rows[rows["examples"] == examples]
+        said = [line for text in alike["warnings"] for line in str(text or "").splitlines()]
+        findings = diagnose(dict(zip(alike["attack"], alike["accuracy"], strict=True)), examples, said)
         frame.loc[rows.index, "verdict"] = verdict_of(findings)
         frame.loc[rows.index, "why"] = "; ".join(f"{f.message} ({f.evidence})" for f in findings)
     return frame
+
+
+def _shared_examples(rows: "pd.DataFrame") -> int:
+    """The number of examples that most attacks were run on; of several such, the largest."""
+    counts = rows.groupby("examples")["attack"].nunique()
+    return int(counts[counts == counts.max()].index.max())
+
+
+def _strongest_pgd(accuracy: Mapping[str, float]) -> float | None:
+    """The lowest accuracy under PGD, whatever its parameters: ``pgd-20``, ``pgd-100:restarts=5``, ``pgd``."""
+    found = [value for name, value in accuracy.items() if re.split("[-:]", name)[0] == "pgd"]
+    return min(found, default=None)
 
 
 def _points(fraction: float) -> str:
@@ -126,7 +141,7 @@ def _adaptive_gap(accuracy: Mapping[str, float], slack: float) -> list[Finding]:
 
 
 def _fgsm_beats_pgd(accuracy: Mapping[str, float], slack: float) -> list[Finding]:
-    strongest = min((value for name, value in accuracy.items() if name.startswith("pgd-")), default=None)
+    strongest = _strongest_pgd(accuracy)
     if strongest is None or strongest - accuracy.get("fgsm", 1.0) - slack <= FGSM_MARGIN:
         return []
     return [
@@ -141,7 +156,7 @@ def _fgsm_beats_pgd(accuracy: Mapping[str, float], slack: float) -> list[Finding
 
 
 def _pgd_gap(accuracy: Mapping[str, float], slack: float) -> list[Finding]:
-    strongest = min((value for name, value in accuracy.items() if name.startswith("pgd-")), default=None)
+    strongest = _strongest_pgd(accuracy)
     if strongest is None or strongest - accuracy.get("autoattack", 1.0) - slack <= PGD_SUSPECT:
         return []
     return [

@@ -70,7 +70,7 @@ def judge(
         judgement = Judgement(saved["verdicts"], saved["warnings"], saved["forwards"], saved["seconds"])
         todo: Tensor = saved["todo"]
     else:
-        judgement = Judgement(naturally_correct(model, x, y, batch_size))
+        judgement = Judgement(_naturally_correct_in_memory(model, x, y, batch_size))
         todo = judgement.verdicts.nonzero().flatten()
     total = int(judgement.verdicts.numel())
     report({"examples": total - len(todo), "of": total})
@@ -98,20 +98,39 @@ def judge(
     return judgement
 
 
+def _naturally_correct_in_memory(model: nn.Module, x: Tensor, y: Tensor, batch_size: int) -> Tensor:
+    while True:
+        try:
+            return naturally_correct(model, x, y, batch_size)
+        except torch.OutOfMemoryError:
+            if batch_size == 1:
+                raise
+        batch_size //= 2
+
+
 def naturally_correct(model: nn.Module, x: Tensor, y: Tensor, batch_size: int) -> Tensor:
     """Which clean images the model classifies as labelled: bool (N,), on the CPU.
 
     Raises:
-        HarnessError: if the output is not one row of finite logits per image.
+        HarnessError: if the model cannot take the images, its output is not one row of finite logits per image, or a
+            label is none of its classes.
     """
     device, right = device_of(model), []
     with evaluating(model), torch.no_grad(), exact_float32(device):
         for images, labels in zip(torch.split(x, batch_size), torch.split(y, batch_size), strict=True):
-            logits = model(_images(images, device))
+            try:
+                logits = model(_images(images, device))
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                shape = tuple(images.shape[1:])
+                raise HarnessError(f"the model fails on images (C, H, W) = {shape}: {error}") from error
             if logits.dim() != 2 or len(logits) != len(labels):
                 raise HarnessError(f"the model must return logits of shape (N, classes), got {tuple(logits.shape)}")
             if not logits.isfinite().all():
                 raise HarnessError("the model's logits on clean images are not finite numbers")
+            if int(labels.max()) >= logits.shape[1]:
+                raise HarnessError(f"label {int(labels.max())} does not fit a model with {logits.shape[1]} outputs")
             right.append((logits.argmax(1) == labels.to(device)).cpu())
     return torch.cat(right) if right else torch.zeros(0, dtype=torch.bool)
 
@@ -150,11 +169,11 @@ def counting(model: nn.Module) -> Iterator[Callable[[], int]]:
     first = next((m for m in model.modules() if next(m.parameters(recurse=False), None) is not None), model)
     seen = 0
 
-    def count(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def count(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
         nonlocal seen
-        seen += len(inputs[0])
+        seen += len(next(iter((*inputs, *named.values()))))
 
-    handle = first.register_forward_pre_hook(count)
+    handle = first.register_forward_pre_hook(count, with_kwargs=True)
     try:
         yield lambda: seen
     finally:

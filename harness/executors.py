@@ -52,10 +52,14 @@ class InlineExecutor(Executor):
     def submit(self, call: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Run ``call(*args, device)`` now; errors wait in the future, an interrupt does not."""
         future: Future[T] = Future()
+        threads = torch.get_num_threads()
+        torch.set_num_threads(self._slot.threads)
         try:
             future.set_result(call(*args, self._slot.device, **kwargs))
         except Exception as error:
             future.set_exception(error)
+        finally:
+            torch.set_num_threads(threads)
         return future
 
 
@@ -94,7 +98,12 @@ class LocalExecutor(Executor):
                 thread.join()
 
     def _serve(self, number: int, slot: Slot) -> None:
-        """Feed one slot's worker, starting a new one when there is none."""
+        """Feed one slot's worker, starting a new one when there is none, and after a job that failed unexpectedly.
+
+        What such a job leaves behind (memory, a broken CUDA context) ends with its process.
+        """
+        if hasattr(signal, "pthread_sigmask"):  # workers inherit it: Ctrl-C is the scheduler's, even while they start
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         connection: Connection | None = None
         while (task := self._tasks.get()) is not None:
             future, call = task
@@ -102,21 +111,34 @@ class LocalExecutor(Executor):
                 future.cancel()
             if not future.set_running_or_notify_cancel():
                 continue
-            if connection is None:
-                connection = self._start(number, slot)
             try:
+                connection = connection or self._start(number, slot)
                 connection.send((call, slot.device))
                 succeeded, value = connection.recv()
             except (EOFError, OSError):
+                code = self._end(number, connection)
                 connection = None
-                self._workers[number].join()
-                code = self._workers[number].exitcode
                 future.set_exception(WorkerDied(f"the worker process died (exit code {code})"))
-                continue
-            (future.set_result if succeeded else future.set_exception)(value)
+            except Exception as error:  # a call or an answer that does not pickle
+                self._end(number, connection)
+                connection = None
+                future.set_exception(error)
+            else:
+                (future.set_result if succeeded else future.set_exception)(value)
+                if not succeeded:
+                    self._end(number, connection)
+                    connection = None
+        self._end(number, connection)
+
+    def _end(self, number: int, connection: Connection | None) -> int | None:
+        """Close the connection, which ends the worker, and wait for it: its exit code."""
         if connection:
             connection.close()
-            self._workers[number].join()
+        worker = self._workers.get(number)
+        if worker is None:
+            return None
+        worker.join()
+        return worker.exitcode
 
     def _start(self, number: int, slot: Slot) -> Connection:
         context = multiprocessing.get_context("spawn")
@@ -125,6 +147,8 @@ class LocalExecutor(Executor):
         worker.start()
         theirs.close()
         self._workers[number] = worker
+        if self._closing:
+            worker.kill()
         return ours
 
 

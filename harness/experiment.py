@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness import registry
 from harness.attacks import resolve
-from harness.datasets.base import Data
+from harness.datasets.base import Data, hold_out
 from harness.defaults import ATTACKS, CHECKPOINTS, setup_for, threat_for
 from harness.errors import HarnessError, UnknownName
 from harness.specs import (
@@ -76,11 +76,11 @@ def plan(request: Request) -> list[Job]:
     short = {} if request.epochs is None else {"epochs": request.epochs}
     protocol = settings.apply_to_protocol(setup.protocol, short)
     model = request.model or setup.model
-    if model not in registry.models:
-        registry.models[model]  # raises with the nearest name
     trains = [
         TrainSpec(
-            method=MethodSpec(name=name, params=settings.method_params(name)),
+            method=MethodSpec(
+                name=name, params=settings.method_params(name), code=registry.code_of(registry.methods[name])
+            ),
             dataset=DatasetSpec(
                 name=request.data.name,
                 fingerprint=request.data.fingerprint,
@@ -88,6 +88,7 @@ def plan(request: Request) -> list[Job]:
                 validation_fraction=setup.validation_fraction,
             ),
             model=model,
+            model_code=registry.code_of(registry.models[model]),
             threat=ThreatSpec(**asdict(threat)),
             protocol=protocol,
             seed=seed,
@@ -99,8 +100,14 @@ def plan(request: Request) -> list[Job]:
     unknown = [name for name in request.checkpoints if name not in CHECKPOINTS]
     if unknown:
         raise UnknownName("checkpoint", unknown[0], CHECKPOINTS)
+    if not request.checkpoints:
+        raise HarnessError(f"no checkpoint was named. Known: {', '.join(CHECKPOINTS)}.")
     settings.check_all_used(names)
-    examples = _limit("test", request.test_examples or setup.test_examples, len(request.data.test))
+    for spec in trains:
+        hold_out(request.data.train.head(spec.dataset.train_examples), spec.dataset.validation_fraction, spec.seed)
+    examples = _limit(
+        "test", setup.test_examples if request.test_examples is None else request.test_examples, len(request.data.test)
+    )
     jobs = [Job(train, job_id(train)) for train in trains]
     for train in list(jobs):
         assert isinstance(train.spec, TrainSpec)
@@ -149,7 +156,11 @@ def _evaluations(
 
 
 def _attacks(names: Sequence[str]) -> list[AttackSpec]:
-    return [AttackSpec(name=name, params=asdict(resolve(name))) for name in dict.fromkeys(("natural", *names))]  # type: ignore[call-overload]
+    resolved = {name: resolve(name) for name in dict.fromkeys(("natural", *names))}
+    return [
+        AttackSpec(name=name, params=asdict(attack), code=registry.code_of(type(attack)))  # type: ignore[call-overload]
+        for name, attack in resolved.items()
+    ]
 
 
 def _limit(split: str, wanted: int | None, available: int) -> int | None:
@@ -206,6 +217,13 @@ class _Settings:
             raise HarnessError(f"protocol.{key} = {first['input']!r}: {first['msg']}") from error
 
 
+def _json(name: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise HarnessError(f"{name} = {text!r} is no list such as [0.5, 0.75]: {error}") from error
+
+
 def parse_value(name: str, text: str, kind: Any) -> Any:
     """The text as a value of ``kind``: numbers may be fractions (8/255), tuples are written as JSON lists.
 
@@ -214,7 +232,7 @@ def parse_value(name: str, text: str, kind: Any) -> Any:
     """
     candidate: Any = text
     if text.startswith("["):
-        candidate = json.loads(text)
+        candidate = _json(name, text)
     elif kind in (float, "float") or "/" in text:
         candidate = parse_eps(text)
     try:

@@ -1,6 +1,7 @@
 """Models that were not trained here: a factory in a Python file, or RobustBench's zoo."""
 
 import importlib.util
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,8 @@ def external_model(text: str, weights: Path | None, dataset: str, threat: Threat
         HarnessError: if the file, the factory, the zoo's model or the weights cannot be had.
     """
     if text.startswith(ROBUSTBENCH):
+        if weights:
+            raise HarnessError(f"{text} comes with its own weights: leave out --weights {weights}")
         return _from_zoo(text.removeprefix(ROBUSTBENCH), dataset, threat, data_root)
     file, colon, factory = text.rpartition(":")
     if not colon or not file.endswith(".py"):
@@ -79,6 +82,7 @@ def _call(file: Path, factory: str) -> nn.Module:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
         made: Any = getattr(module, factory, None)

@@ -35,8 +35,8 @@ _PACKAGES = ("torch", "torchvision", "numpy", "pyautoattack", "robustbench")
 class JobFailed(Exception):
     """A job ended with an error; its directory holds ``failure.json`` and ``log.txt``."""
 
-    def __init__(self, message: str, *, retry: bool) -> None:
-        super().__init__(message, retry)
+    def __init__(self, message: str, retry: bool) -> None:
+        super().__init__(message, retry)  # both, so that it comes back whole from another process
         self.message, self.retry = message, retry
 
     def __str__(self) -> str:

@@ -67,7 +67,7 @@ def evaluate(
     resolved = {name: resolve(name) for name in ("natural", *attacks)}
     home = device_of(model)
     try:
-        model.to(device or home)
+        _move(model, device)
         views = attack_views(model)
         judged = {
             name: judge(
@@ -83,7 +83,8 @@ def evaluate(
             for name, attack in resolved.items()
         }
     finally:
-        model.to(home)
+        if device is not None:
+            model.to(home)
     verdicts = {name: judgement.verdicts for name, judgement in judged.items()}
     verdicts["worst-case"] = worst_case(verdicts)
     accuracy = {name: float(verdict.double().mean()) for name, verdict in verdicts.items()}
@@ -92,11 +93,25 @@ def evaluate(
     return Evaluation(accuracy, verdicts, findings, verdict_of(findings) if diagnostics else "suspect")
 
 
+def _move(model: nn.Module, device: torch.device | str | None) -> None:
+    """To the device; a model that nobody wants moved stays, even spread over several."""
+    if device is None:
+        return
+    try:
+        model.to(device)
+    except RuntimeError as error:
+        raise HarnessError(f"cannot work on device {str(device)!r}: {str(error).splitlines()[0]}") from error
+
+
 def _check(x: Tensor, y: Tensor) -> None:
     if x.dim() != 4 or len(x) == 0:
         raise HarnessError(f"images must have shape (N, C, H, W) with N >= 1, got {tuple(x.shape)}")
     if y.shape != x.shape[:1] or y.is_floating_point():
         raise HarnessError(f"labels must be integers of shape ({len(x)},), got {y.dtype} {tuple(y.shape)}")
+    if not x.is_floating_point() and x.dtype != torch.uint8:
+        raise HarnessError(f"images must be floating point in [0, 1], or uint8, got {x.dtype}")
+    if int(y.min()) < 0:
+        raise HarnessError(f"labels must be at least 0, got {int(y.min())}")
     if x.is_floating_point() and not bool(((x >= 0) & (x <= 1)).all()):
         raise HarnessError(
             f"images must lie in [0, 1], got values from {float(x.min()):.4g} to {float(x.max()):.4g}: "

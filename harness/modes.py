@@ -44,7 +44,8 @@ def exact_float32(device: torch.device) -> Iterator[None]:
     PyTorch lets cuDNN round the inputs of convolutions to 10 bits (TF32) unless it is told otherwise.
     """
     backends: Any = torch.backends
-    rounded = [each for each in (backends.cudnn.conv, backends.cuda.matmul) if each.fp32_precision == "tf32"]
+    every = (backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul)
+    rounded = [each for each in every if each.fp32_precision == "tf32"]
     try:
         for backend in rounded:
             backend.fp32_precision = "ieee"

@@ -5,6 +5,7 @@ Importing it registers its methods, data sets, models and attacks with the decor
 through the same door.
 """
 
+import hashlib
 import importlib.util
 import sys
 import warnings
@@ -79,6 +80,17 @@ attacks: Registry["type[Attack]"] = Registry("attack")
 _REGISTRIES: tuple[Registry[Any], ...] = (methods, models, datasets, attacks)
 
 _loaded: set[str] = set()
+
+
+def code_of(entry: Any) -> str | None:
+    """The hash of the file that defines a third party's method, model or attack: other code, other job.
+
+    None for what ships with the harness, whose numerics have a version of their own.
+    """
+    module = sys.modules[entry.__module__]
+    if module.__name__.partition(".")[0] in ("harness", "methods") or not module.__file__:
+        return None
+    return hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()[:16]
 
 
 def load_plugins(files: Iterable[Path] = ()) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.checkpoints import save_text
+from harness.errors import HarnessError
 from harness.executors import WorkerDied
 from harness.experiment import Job
 from harness.jobs import JobFailed, run_job
@@ -72,18 +73,29 @@ class Scheduler:
         settled: set[str] = set()
         for job in jobs:
             if (self.place.directory(job.id) / "result.json").exists():
-                self.store.ingest(self.place.directory(job.id))
+                self._ingest_done(job.id)
                 outcome.reused.append(job.id)
                 settled.add(job.id)
         waiting = [job for job in jobs if job.id not in settled]
         running: dict[Future[None], tuple[Job, int]] = {}
-        while waiting or running:
-            waiting = self._submit_ready(waiting, settled, running, outcome)
-            for future in wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED).done:
-                job, tries = running.pop(future)
-                self._settle(job, tries, future, settled, running, outcome)
-            self.observer.tick()
+        try:
+            while waiting or running:
+                waiting = self._submit_ready(waiting, settled, running, outcome)
+                for future in wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED).done:
+                    job, tries = running.pop(future)
+                    self._settle(job, tries, future, settled, running, outcome)
+                self.observer.tick()
+        except KeyboardInterrupt:
+            self.store.ingest_all(self.place.workspace / "jobs")
+            raise
         return outcome
+
+    def _ingest_done(self, job_id: str) -> None:
+        directory = self.place.directory(job_id)
+        try:
+            self.store.ingest(directory)
+        except HarnessError as error:
+            raise HarnessError(f"{error}; delete {directory} to do this job again") from error
 
     def _submit_ready(
         self,

@@ -18,17 +18,19 @@ class Spec(BaseModel):
 
 
 class MethodSpec(Spec):
-    """A method by name with all its hyperparameters."""
+    """A method by name with all its hyperparameters; ``code`` hashes a third party's source."""
 
     name: str
     params: dict[str, Any]
+    code: str | None = None
 
 
 class AttackSpec(Spec):
-    """An attack by the name the user typed, with all its parameters."""
+    """An attack by the name the user typed, with all its parameters; ``code`` hashes a third party's source."""
 
     name: str
     params: dict[str, Any]
+    code: str | None = None
 
 
 class DatasetSpec(Spec):
@@ -78,6 +80,7 @@ class TrainSpec(Spec):
     method: MethodSpec
     dataset: DatasetSpec
     model: str
+    model_code: str | None = None
     threat: ThreatSpec
     protocol: Protocol
     seed: int

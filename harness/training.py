@@ -62,7 +62,7 @@ def train(spec: TrainSpec, data: Data, device: torch.device, directory: Path, re
     while run.epoch < spec.protocol.epochs:
         run.train_epoch()
         report({"epoch": run.epoch, "epochs": spec.protocol.epochs, **run.history[-1]})
-    save_weights(directory / "last.safetensors", run.kept_model)
+    save_weights(directory / "last.safetensors", run.kept_model.state_dict())
     return {
         "epochs": run.epoch,
         "best_epoch": run.best[2],
@@ -97,8 +97,11 @@ class _Run:
         decay = self.protocol.weight_averaging
         averaging = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(self.model, multi_avg_fn=averaging, use_buffers=True) if decay else None
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
         self.epoch = 0
         self.best = (-1.0, -1.0, 0)  # the accuracy that chooses, the one that breaks ties, the epoch
+        self.best_weights: dict[str, Tensor] = {}
         self.history: list[dict[str, Any]] = []
         self._restore()
 
@@ -111,7 +114,9 @@ class _Run:
         """One pass over the training data, then validation and a checkpoint."""
         started = time.perf_counter()
         self.epoch += 1
-        totals = self._optimise()
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(derive_seed(self.spec.seed, self.id, "global", self.epoch))  # dropout, plugins
+            totals = self._optimise()
         seconds = time.perf_counter() - started
         natural, robust = self._validate()
         self.history.append(
@@ -130,7 +135,7 @@ class _Run:
         score = (robust, natural) if self.method.best_by == "robust" else (natural, robust)
         if score > self.best[:2]:
             self.best = (*score, self.epoch)
-            save_weights(self.directory / "best.safetensors", self.kept_model)
+            self.best_weights = {name: value.cpu().clone() for name, value in self.kept_model.state_dict().items()}
         self._save()
 
     def _optimise(self) -> dict[str, float]:
@@ -209,9 +214,10 @@ class _Run:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.state_dict() if self.average else None,
+            "best_weights": self.best_weights,
         }
         save_state(self.directory / "state" / "training.pt", state)
-        self._write_history()
+        self._publish()
 
     def _restore(self) -> None:
         state = load_state(self.directory / "state" / "training.pt", self.device)
@@ -222,10 +228,14 @@ class _Run:
         if self.average:
             self.average.load_state_dict(state["average"])
         self.epoch, self.best = state["epoch"], tuple(state["best"])
+        self.best_weights = state["best_weights"]
         self.history = json.loads(state["history"])
-        self._write_history()
+        self._publish()
 
-    def _write_history(self) -> None:
+    def _publish(self) -> None:
+        """What others read, always that of the checkpoint, whenever a kill comes."""
+        if self.best[2] == self.epoch or not (self.directory / "best.safetensors").exists():
+            save_weights(self.directory / "best.safetensors", self.best_weights)
         save_text(self.directory / "history.jsonl", "".join(json.dumps(entry) + "\n" for entry in self.history))
 
 

@@ -65,7 +65,12 @@ class Store:
                     f"there is no database at {file}: `harness run` makes it, "
                     "and `harness results rebuild` recreates it from job directories"
                 )
-            file.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise HarnessError(
+                    f"the folder {file.parent} cannot be made: {error}; name another workspace"
+                ) from error
         store = cls(_engine(url))
         store._bring_up_to_date()
         return store

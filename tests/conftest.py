@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import registry
 from harness.attacks.autoattack import own_trace
 from harness.datasets import load
 from harness.experiment import Request, plan
@@ -18,6 +19,19 @@ def kept_trace_function():
     """pyautoattack, which some tests call as the reference, switches debuggers and coverage off: switch them on."""
     with own_trace():
         yield
+
+
+@pytest.fixture(autouse=True)
+def kept_registries():
+    """Plugins that a test loads are gone after it."""
+    everything = (registry.methods, registry.models, registry.datasets, registry.attacks)
+    load_plugins()
+    before, loaded = [entry.snapshot() for entry in everything], set(registry._loaded)
+    yield
+    for entry, names in zip(everything, before, strict=True):
+        entry.restore(names)
+    registry._loaded.clear()
+    registry._loaded.update(loaded)
 
 
 @pytest.fixture(scope="session")

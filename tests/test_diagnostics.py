@@ -83,3 +83,17 @@ def test_a_gap_of_two_examples_is_chance():
     accuracy = HONEST | {"adaptive": HONEST["autoattack"] - 0.04}
     assert diagnose(accuracy, 50) == []
     assert verdict_of(diagnose(accuracy, 10_000)) == "masked"
+
+
+@pytest.mark.parametrize("name", ["pgd", "pgd:steps=20", "pgd-100:restarts=5"])
+def test_every_pgd_is_a_pgd(name):
+    accuracy = {key: value for key, value in HONEST.items() if key != "pgd-20"} | {"fgsm": 0.70, name: 0.78}
+    assert codes(accuracy) == {"fgsm-beats-pgd"}
+
+
+def test_only_attacks_on_the_same_examples_are_compared():
+    """An earlier trial of AutoAttack on 50 examples says nothing against adaptive on 200."""
+    rows = [{"attack": attack, "accuracy": accuracy, "examples": 200} for attack, accuracy in HONEST.items()]
+    trial = [{"attack": "autoattack", "accuracy": 0.9, "examples": 50}]
+    frame = pd.DataFrame(trial + rows).assign(train_id="t", checkpoint="best", threat="Linf 0.2", warnings="")
+    assert set(annotate(frame)["verdict"]) == {"trusted"}

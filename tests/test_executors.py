@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from harness.executors import InlineExecutor, LocalExecutor, Slot, WorkerDied, default_slots
+from harness.jobs import JobFailed
 
 
 def where(*words):
@@ -46,12 +47,36 @@ def test_local_runs_each_slot_in_its_own_process_with_its_device_and_threads():
     assert os.getpid() not in {pid for _, pid, _ in answers}
 
 
-def test_an_error_in_a_worker_comes_back_and_the_worker_lives_on():
+def test_an_error_in_a_worker_comes_back_and_the_next_call_finds_a_fresh_worker():
+    """Whatever the failed call left behind, memory or a broken CUDA context, ended with its process."""
     with LocalExecutor([Slot("cpu", 1)]) as executor:
         first = executor.submit(where).result()
         with pytest.raises(ValueError, match="broken"):
             executor.submit(fail, "broken").result()
-        assert executor.submit(where).result() == first
+        second, third = executor.submit(where).result(), executor.submit(where).result()
+    assert second[1] != first[1]
+    assert second == third
+
+
+def fail_as_jobs_do(device):
+    raise JobFailed("the message", True)
+
+
+def answer_nonsense(device):
+    return lambda: None
+
+
+def test_a_failed_job_comes_back_whole():
+    with LocalExecutor([Slot("cpu", 1)]) as executor:
+        error = executor.submit(fail_as_jobs_do).exception(timeout=60)
+    assert isinstance(error, JobFailed)
+    assert (error.message, error.retry, str(error)) == ("the message", True, "the message")
+
+
+def test_an_answer_that_does_not_pickle_is_an_error_and_no_hang():
+    with LocalExecutor([Slot("cpu", 1)]) as executor:
+        assert executor.submit(answer_nonsense).exception(timeout=60) is not None
+        assert executor.submit(where).result(timeout=60)[0] == "cpu"
 
 
 def test_a_killed_worker_fails_its_own_job_only():
@@ -78,6 +103,7 @@ def test_cancelling_ends_running_and_queued_calls_at_once():
 SCRIPT = """
 import sys, time
 sys.path.insert(0, {here!r})
+from harness.jobs import JobFailed
 from harness.executors import LocalExecutor, Slot
 from test_executors import where, sleep
 

@@ -4,6 +4,7 @@ import pytest
 
 from harness.errors import HarnessError, UnknownName
 from harness.experiment import Request, parse_value, plan, select_methods
+from harness.registry import load_plugins
 from harness.specs import EvaluateSpec, TrainSpec, job_id, parse_spec
 
 SEVEN = ["natural", "pgd-at", "trades", "mart", "pgd-at-ancra", "trades-ancra", "mart-ancra"]
@@ -88,6 +89,9 @@ def test_another_radius_keeps_the_proportion_of_the_training_step(jobs_of):
         ({"eps": 8}, "must be at most 1"),
         ({"test_examples": 498}, r"--test-examples must be between 1 and 497, got 498"),
         ({"train_examples": 0}, r"--train-examples must be between 1 and 1300, got 0"),
+        ({"train_examples": 1}, "holding out"),
+        ({"checkpoints": []}, "no checkpoint was named"),
+        ({"settings": ["protocol.milestones=[0.5"]}, r"protocol.milestones = '\[0.5' is no list"),
         ({"attacks": ["pdg-20"]}, "pdg"),
     ],
 )
@@ -105,3 +109,32 @@ def test_fractions_are_numbers():
 
 def test_an_unknown_name_is_a_harness_error():
     assert issubclass(UnknownName, HarnessError)
+
+
+PLUGIN = """
+from dataclasses import dataclass
+from harness.method import Method, method
+
+@method("edited-{n}")
+@dataclass(frozen=True, kw_only=True)
+class Edited(Method):
+    summary = "{text}"
+    group = "edited-ones"
+
+    def loss(self, model, x, y, threat, step):
+        raise ValueError
+"""
+
+
+def test_an_edited_plugin_is_another_job(jobs_of, tmp_path):
+    """The hash of a third party's source is part of the identity; the harness's own is versioned instead."""
+    specs = []
+    for text in ("first", "second"):
+        file = tmp_path / text / "own.py"
+        file.parent.mkdir()
+        file.write_text(PLUGIN.format(n=text, text=text))
+        load_plugins([file])
+        specs.append(jobs_of(methods=[f"edited-{text}"])[0].spec.method)
+    assert specs[0].code
+    assert specs[0].code != specs[1].code
+    assert jobs_of()[0].spec.method.code is None

@@ -83,6 +83,9 @@ def test_the_same_seed_gives_the_same_verdicts():
         (torch.rand(0, 1, 4, 4), torch.zeros(0, dtype=torch.long), r"N >= 1, got \(0, 1, 4, 4\)"),
         (torch.rand(2, 1, 4, 4), torch.tensor([1.0, 1.0]), r"integers of shape \(2,\), got torch.float32"),
         (torch.rand(2, 1, 4, 4), torch.tensor([1]), r"integers of shape \(2,\), got torch.int64 \(1,\)"),
+        (torch.full((2, 1, 4, 4), 200), torch.tensor([1, 1]), r"floating point in \[0, 1\], or uint8, got torch.int64"),
+        (torch.rand(2, 1, 4, 4), torch.tensor([1, 2]), r"label 2 does not fit a model with 2 outputs"),
+        (torch.rand(2, 1, 4, 4), torch.tensor([-1, 1]), r"labels must be at least 0, got -1"),
         (torch.full((1, 1, 4, 4), float("nan")), torch.tensor([1]), r"must lie in \[0, 1\]"),
     ],
 )

@@ -10,19 +10,6 @@ from harness.errors import HarnessError, NameTaken, UnknownName
 from harness.registry import Registry, load_plugins
 
 
-@pytest.fixture
-def kept_registries():
-    """Give every registry back as it was."""
-    everything = (registry.methods, registry.models, registry.datasets, registry.attacks)
-    load_plugins()
-    before, loaded = [entry.snapshot() for entry in everything], set(registry._loaded)
-    yield
-    for entry, names in zip(everything, before, strict=True):
-        entry.restore(names)
-    registry._loaded.clear()
-    registry._loaded.update(loaded)
-
-
 def test_a_misspelt_name_is_answered_with_the_nearest():
     names: Registry[object] = Registry("method")
     names.add("trades")(object())
@@ -55,7 +42,7 @@ def build(num_classes, inputs):
 '''
 
 
-def test_a_plugin_file_registers_its_names(tmp_path, kept_registries):
+def test_a_plugin_file_registers_its_names(tmp_path):
     file = tmp_path / "own.py"
     file.write_text(PLUGIN.format(name="own-model", broken=""))
     load_plugins([file])
@@ -63,7 +50,7 @@ def test_a_plugin_file_registers_its_names(tmp_path, kept_registries):
     assert "own-model" in registry.models
 
 
-def test_a_broken_plugin_file_is_an_error_that_names_it(tmp_path, kept_registries):
+def test_a_broken_plugin_file_is_an_error_that_names_it(tmp_path):
     file = tmp_path / "broken.py"
     file.write_text(PLUGIN.format(name="other", broken="1 / 0"))
     with pytest.raises(HarnessError, match=r"broken.py does not import: ZeroDivisionError"):
@@ -75,7 +62,7 @@ def test_a_missing_plugin_file_is_an_error(tmp_path):
         load_plugins([tmp_path / "nowhere.py"])
 
 
-def test_a_plugin_file_cannot_take_a_built_in_name(tmp_path, kept_registries):
+def test_a_plugin_file_cannot_take_a_built_in_name(tmp_path):
     file = tmp_path / "thief.py"
     file.write_text(PLUGIN.format(name="resnet18", broken=""))
     with pytest.raises(NameTaken, match=r"model 'resnet18' is defined twice, by harness.models.resnet"):
@@ -83,9 +70,7 @@ def test_a_plugin_file_cannot_take_a_built_in_name(tmp_path, kept_registries):
 
 
 @pytest.mark.parametrize("broken", ["", "1 / 0"])
-def test_an_installed_third_party_plugin_is_loaded_or_reported_and_skipped(
-    tmp_path, monkeypatch, kept_registries, broken
-):
+def test_an_installed_third_party_plugin_is_loaded_or_reported_and_skipped(tmp_path, monkeypatch, broken):
     """A real distribution on the path, found through its entry point; a broken one leaves no names behind."""
     module = "third_party_broken" if broken else "third_party_fine"
     (tmp_path / f"{module}.py").write_text(PLUGIN.format(name=module, broken=broken))

@@ -173,3 +173,15 @@ def test_an_empty_frame_says_what_to_run_and_a_foreign_one_what_it_lacks():
         comparisons(results().iloc[:0])
     with pytest.raises(HarnessError, match="lack the columns threat, ci_low"):
         comparisons(results().drop(columns=["threat", "ci_low"]))
+
+
+def test_a_worst_case_over_fewer_attacks_is_neither_best_nor_compared():
+    """TRADES under FGSM alone looks best; its last checkpoint, attacked less than its best one, shows no gap."""
+    frame = results(["pgd-at", "trades"])
+    weak = (frame["method"] == "trades") & ~frame["attack"].isin(["natural", "fgsm", "worst-case"])
+    table = comparison(frame[~weak].assign(accuracy=lambda f: f["accuracy"].where(f["method"] != "trades", 0.99)))
+    assert [each.cells["worst-case"].best for each in table.rows] == [True, False]
+    less = frame[~(weak & (frame["checkpoint"] == "last"))]
+    differences = {each.method: each.differences for each in comparison(less, checkpoint="last").rows}
+    assert "best - last" in differences["pgd-at"]
+    assert "best - last" not in differences["trades"]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.executors import InlineExecutor, Slot
+from harness.executors import InlineExecutor, LocalExecutor, Slot
 from harness.experiment import Request, plan
+from harness.registry import load_plugins
 from harness.scheduler import Place, Scheduler
 from results.queries import long_form
 from results.store import Store
@@ -38,8 +39,6 @@ class Recorder:
 @pytest.fixture
 def run(tmp_path, digits):
     """Plan and run methods inline in a workspace of their own; returns outcome, recorder and store."""
-    from harness.registry import load_plugins
-
     load_plugins([PLUGIN])
     place = Place(tmp_path, "digits", tmp_path / "data", (PLUGIN,))
     store = Store.open(tmp_path / "harness.db")
@@ -89,6 +88,20 @@ def test_a_users_mistake_is_not_tried_again(run):
     outcome, recorder, _ = run(["natural"], settings=settings, epochs=3)
     assert "became nan" in next(iter(outcome.failed.values()))
     assert [event[3] for event in recorder.events if event[0] == "failed"] == [False]
+
+
+def test_worker_processes_report_failures_and_go_on(tmp_path, digits):
+    """The same broken method on the executor that users get: reported, tried again, the sound one finished."""
+    load_plugins([PLUGIN])
+    place, store = Place(tmp_path, "digits", tmp_path / "data", (PLUGIN,)), Store.open(tmp_path / "harness.db")
+    quick = {"attacks": ["fgsm"], "checkpoints": ["last"], "epochs": 1, "train_examples": 200, "test_examples": 20}
+    jobs = plan(Request(methods=["faulty", "natural"], data=digits, **quick))
+    recorder = Recorder()
+    with LocalExecutor([Slot("cpu", 1)]) as executor:
+        outcome = Scheduler(place, store, executor, recorder).run(jobs)
+    assert list(outcome.failed.values()) == ["ZeroDivisionError: division by zero"]
+    assert [event[3] for event in recorder.events if event[0] == "failed"] == [True, False]
+    assert set(long_form(store)["method"]) == {"natural"}
 
 
 def test_a_failure_is_forgotten_once_the_job_succeeds(run, tmp_path, monkeypatch):

@@ -75,7 +75,8 @@ def stages(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, seed: int)
         robust[fooled] = False
         if name == "square":
             after = float(robust.float().mean())
-            checks.check_square_sr({"clean": 1.0, "others": before, "square": after}, logger=_LOGGER)
+            chance = 2 / len(x)  # in a batch of hundreds, the 0.2 points of the check are a single example
+            checks.check_square_sr({"clean": 1.0, "others": before, "square": after}, 0.002 + chance, logger=_LOGGER)
         yield Stage(name, x_adv.clone(), robust.clone())
 
 

@@ -24,8 +24,8 @@ def run(
     norm: Norm = None,
     eps: Annotated[str | None, typer.Option(help="Radius for images in [0, 1], e.g. 8/255.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Training length; default: the data set's.")] = None,
-    train_examples: Annotated[int | None, typer.Option(help="Train on the first N images only.")] = None,
-    test_examples: Annotated[int | None, typer.Option(help="Attack the first N test images only.")] = None,
+    train_examples: Annotated[int | None, typer.Option(min=1, help="Train on the first N images only.")] = None,
+    test_examples: Annotated[int | None, typer.Option(min=1, help="Attack the first N test images only.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="METHOD.FIELD=VALUE or protocol.FIELD=VALUE.")
     ] = None,
@@ -93,7 +93,7 @@ def evaluate(
     attacks: Attacks = ATTACKS,
     norm: Norm = None,
     eps: Annotated[str | None, typer.Option(help="Radius for images in [0, 1], e.g. 8/255.")] = None,
-    test_examples: Annotated[int | None, typer.Option(help="Attack the first N test images only.")] = None,
+    test_examples: Annotated[int | None, typer.Option(min=1, help="Attack the first N test images only.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images attacked at once.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; default: a GPU if there is one.")] = None,
     seed: Annotated[int, typer.Option(help="Fixes all randomness.")] = 0,

@@ -49,6 +49,7 @@ def results(
     Example: harness results --csv > results.csv
     """
     if context.invoked_subcommand:
+        context.obj = workspace
         return
     from results.queries import to_csv, to_json
 
@@ -64,13 +65,15 @@ def results(
 
 
 @results_app.command()
-def rebuild(workspace: Workspace = RUNS) -> None:
+def rebuild(context: typer.Context, workspace: Workspace = RUNS) -> None:
     """Recreate the database from the job directories: merge workspaces by copying their jobs together first.
 
     Example: cp -r other/jobs/* runs/jobs/ && harness results rebuild
     """
     from results.store import rebuild as recreate
 
+    if workspace == RUNS:
+        workspace = context.obj  # harness results -w X rebuild
     counts, kept = recreate(workspace / "harness.db", workspace / "jobs")
     typer.echo(
         f"{workspace / 'harness.db'} rebuilt from {workspace / 'jobs'}: {counts.done} done, {counts.failed} failed, "

@@ -87,7 +87,9 @@ def _compare(rows: Sequence[Record], dataset: str, model: str, threat: str, *, c
         if checkpoint == "last":
             best = (scores.get((row["train_id"], "best"), {}) for row in members)
             gaps[OVERFITTING] = _gap(
-                (before.get(WORST_CASE), after.get(WORST_CASE)) for before, (_, after) in zip(best, own, strict=True)
+                (before.get(WORST_CASE), after.get(WORST_CASE))
+                for before, (_, after) in zip(best, own, strict=True)
+                if before.keys() == after.keys()
             )
         table_rows.append(_row(label, own, {name: gap for name, gap in gaps.items() if gap is not None}))
     attacks = ordered_attacks(attack for row in table_rows for attack in row.cells)
@@ -170,12 +172,14 @@ def _gap(pairs: Iterable[tuple[Record | None, Record | None]]) -> float | None:
     return float(mean(gaps)) if gaps else None
 
 
-def _mark_best(rows: Sequence[Row], attacks: Iterable[str]) -> tuple[Row, ...]:
+def _mark_best(rows: Sequence[Row], attacks: Sequence[str]) -> tuple[Row, ...]:
     cells = [dict(row.cells) for row in rows]
     for attack in attacks:
-        fair = [own[attack] for own in cells if attack in own and not own[attack].inflated]
+        # A worst case over fewer attacks than another row's is no achievement.
+        entrants = [own for own in cells if attack != WORST_CASE or own.keys() >= set(attacks)]
+        fair = [own[attack] for own in entrants if attack in own and not own[attack].inflated]
         top = max((float(percent(cell.accuracy)) for cell in fair), default=None)
-        for own in cells:
+        for own in entrants:
             cell = own.get(attack)
             if cell and not cell.inflated and float(percent(cell.accuracy)) == top:
                 own[attack] = replace(cell, best=True)

@@ -22,7 +22,8 @@ class Cell:
 
     One seed: ``accuracy`` with its 95 % Wilson interval ``low`` to ``high``. Several: their mean with the sample
     standard deviation ``std``, and no interval. ``inflated``: masking deceives this attack. ``best``: the highest of
-    its column as printed (two decimals of a percentage) among those not inflated; ties are all best.
+    its column as printed (two decimals of a percentage) among those not inflated; ties are all best, and a worst case
+    must be over every attack of the table.
     """
 
     accuracy: float
