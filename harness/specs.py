@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from harness.version import NUMERICS_VERSION
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+# The hash of a third party's source; None, and left out, for what ships with the harness.
+Code = Annotated[str | None, Field(exclude_if=lambda code: code is None)]
 
 
 class Spec(BaseModel):
@@ -22,7 +24,7 @@ class MethodSpec(Spec):
 
     name: str
     params: dict[str, Any]
-    code: str | None = None
+    code: Code = None
 
 
 class AttackSpec(Spec):
@@ -30,7 +32,7 @@ class AttackSpec(Spec):
 
     name: str
     params: dict[str, Any]
-    code: str | None = None
+    code: Code = None
 
 
 class DatasetSpec(Spec):
@@ -80,7 +82,7 @@ class TrainSpec(Spec):
     method: MethodSpec
     dataset: DatasetSpec
     model: str
-    model_code: str | None = None
+    model_code: Code = None
     threat: ThreatSpec
     protocol: Protocol
     seed: int
