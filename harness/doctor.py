@@ -59,7 +59,7 @@ def _device() -> tuple[Literal["ok", "note"], str]:
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
         return "ok", f"{', '.join(names)}; {where}"
-    return "note", f"no GPU is visible: digits are fine, CIFAR takes days; {where} ({os.cpu_count()} cores)"
+    return "note", f"no GPU is visible: enough for digits, too little for CIFAR; {where} ({os.cpu_count()} cores)"
 
 
 def _robustbench() -> tuple[Literal["ok"], str]:
