@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -202,7 +202,8 @@ class _Settings:
     def method_params(self, name: str) -> dict[str, Any]:
         """All hyperparameters of a method: its defaults with the user's changes, checked by the method itself."""
         method = registry.methods[name]
-        types = {f.name: f.type for f in fields(method)}  # type: ignore[arg-type]
+        hints = get_type_hints(method)  # resolved, also where a plugin postpones annotations
+        types = {each.name: hints[each.name] for each in fields(method)}  # type: ignore[arg-type]
         return asdict(method(**self.parsed(name, types)))  # type: ignore[call-overload, no-any-return]
 
     def apply_to_protocol(self, default: Protocol, short: dict[str, Any]) -> Protocol:
@@ -233,7 +234,7 @@ def parse_value(name: str, text: str, kind: Any) -> Any:
     candidate: Any = text
     if text.startswith("["):
         candidate = _json(name, text)
-    elif kind in (float, "float") or "/" in text:
+    elif kind is float or "/" in text:
         candidate = parse_eps(text)
     try:
         return TypeAdapter(kind).validate_python(candidate)

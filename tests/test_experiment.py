@@ -112,6 +112,7 @@ def test_an_unknown_name_is_a_harness_error():
 
 
 PLUGIN = """
+from __future__ import annotations
 from dataclasses import dataclass
 from harness.method import Method, method
 
@@ -120,6 +121,7 @@ from harness.method import Method, method
 class Edited(Method):
     summary = "{text}"
     group = "edited-ones"
+    weight: float = 1.0
 
     def loss(self, model, x, y, threat, step):
         raise ValueError
@@ -134,7 +136,9 @@ def test_an_edited_plugin_is_another_job(jobs_of, tmp_path):
         file.parent.mkdir()
         file.write_text(PLUGIN.format(n=text, text=text))
         load_plugins([file])
-        specs.append(jobs_of(methods=[f"edited-{text}"])[0].spec.method)
+        settings = [f"edited-{text}.weight=1/4"]
+        specs.append(jobs_of(methods=[f"edited-{text}"], settings=settings)[0].spec.method)
+    assert specs[0].params == {"weight": 0.25}
     assert specs[0].code
     assert specs[0].code != specs[1].code
     assert jobs_of()[0].spec.method.code is None
