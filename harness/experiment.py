@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness import registry
 from harness.attacks import resolve
-from harness.datasets.base import Data, hold_out
+from harness.datasets.base import Data, Split, hold_out
 from harness.defaults import ATTACKS, CHECKPOINTS, setup_for, threat_for
 from harness.errors import HarnessError, UnknownName
 from harness.specs import (
@@ -103,8 +103,7 @@ def plan(request: Request) -> list[Job]:
     if not request.checkpoints:
         raise HarnessError(f"no checkpoint was named. Known: {', '.join(CHECKPOINTS)}.")
     settings.check_all_used(names)
-    for spec in trains:
-        hold_out(request.data.train.head(spec.dataset.train_examples), spec.dataset.validation_fraction, spec.seed)
+    _check_hold_out(request.data, trains[0])
     examples = _limit(
         "test", setup.test_examples if request.test_examples is None else request.test_examples, len(request.data.test)
     )
@@ -161,6 +160,12 @@ def _attacks(names: Sequence[str]) -> list[AttackSpec]:
         AttackSpec(name=name, params=asdict(attack), code=registry.code_of(type(attack)))  # type: ignore[call-overload]
         for name, attack in resolved.items()
     ]
+
+
+def _check_hold_out(data: Data, train: TrainSpec) -> None:
+    """Enough examples to train and to validate: a matter of their number alone, so one pixel of each will do."""
+    limited = data.train.head(train.dataset.train_examples)
+    hold_out(Split(limited.images[:, :, :1, :1], limited.labels), train.dataset.validation_fraction, train.seed)
 
 
 def _limit(split: str, wanted: int | None, available: int) -> int | None:

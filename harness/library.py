@@ -7,14 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from harness.attacks import resolve
+from harness.defaults import ATTACKS
 from harness.diagnostics import Finding, Verdict, diagnose, verdict_of
 from harness.errors import HarnessError
 from harness.evaluation import device_of, judge, worst_case
 from harness.method import attack_views
 from harness.registry import load_plugins
 from harness.threat import Threat
-
-DEFAULT_ATTACKS = ("fgsm", "pgd-20", "cw", "autoattack", "adaptive")
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ def evaluate(
     y: Tensor,
     *,
     threat: Threat,
-    attacks: Sequence[str] = DEFAULT_ATTACKS,
+    attacks: Sequence[str] = ATTACKS,
     diagnostics: bool = True,
     device: torch.device | str | None = None,
     batch_size: int | None = None,

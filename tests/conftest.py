@@ -1,7 +1,6 @@
 """What several test files share: a small real data set and specs for quick jobs."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,12 +50,6 @@ def train_spec(digits):
         return spec.model_copy(update={"protocol": spec.protocol.model_copy(update=changes)})
 
     return make
-
-
-@pytest.fixture(scope="session")
-def tiny(digits):
-    """The digits cut down to 200 training and 30 test images, as a data set of its own."""
-    return replace(digits, train=digits.train.head(200), test=digits.test.head(30))
 
 
 def history_of(directory: Path) -> list[dict]:

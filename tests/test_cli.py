@@ -50,6 +50,14 @@ def _seconds(*arguments):
     return time.perf_counter() - started
 
 
+def test_the_attacks_that_help_shows_are_the_default_ones():
+    """Written out in the command line, which must not import torch to show its help."""
+    from harness.cli.execute import ATTACKS
+    from harness.defaults import ATTACKS as DEFAULT
+
+    assert tuple(ATTACKS.split(",")) == DEFAULT
+
+
 def test_the_commands_are_those_of_the_manual():
     names = set(typer.main.get_command(app).commands)
     assert names == set(COMMANDS)
