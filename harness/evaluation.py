@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from harness.attacks import resolve
 from harness.attacks.autoattack import captured_warnings
-from harness.attacks.base import Attack, Views
+from harness.attacks.base import Attack, Proposal, Views
 from harness.augmentation import to_float
 from harness.checkpoints import load_state, save_state
 from harness.datasets.base import Data
@@ -32,10 +32,14 @@ Report = Callable[[dict[str, Any]], None]
 class Judgement:
     """What one attack left standing: ``verdicts`` bool (N,), True where the model is still right.
 
+    ``broken_by`` maps each part of the attack, in the order in which they ran, to the positions of the examples that
+    it broke; ``lost`` counts the successes an attack claimed that the model, asked again in float32, did not confirm.
     ``warnings`` are what the attack library said meanwhile, ``forwards`` the images sent through the model.
     """
 
     verdicts: Tensor
+    broken_by: dict[str, list[int]] = field(default_factory=dict)
+    lost: int = 0
     warnings: list[str] = field(default_factory=list)
     forwards: int = 0
     seconds: float = 0.0
@@ -67,8 +71,8 @@ def judge(
     clock = time.perf_counter()
     saved = load_state(state, torch.device("cpu")) if state else None
     if saved:
-        judgement = Judgement(saved["verdicts"], saved["warnings"], saved["forwards"], saved["seconds"])
-        todo: Tensor = saved["todo"]
+        todo: Tensor = saved.pop("todo")
+        judgement = Judgement(**saved)
     else:
         judgement = Judgement(_naturally_correct_in_memory(model, x, y, batch_size))
         todo = judgement.verdicts.nonzero().flatten()
@@ -80,14 +84,15 @@ def judge(
         draws = generator(*seed, "batch", int(batch[0]), device=device)
         try:
             with counting(model) as count, captured_warnings() as warnings, evaluating(model):
-                proposal = attack(model, images, labels, threat, generator=draws, views=views)
-                judgement.verdicts[batch] = still_correct(model, images, labels, proposal, threat).cpu()
+                proposal = Proposal.of(attack(model, images, labels, threat, generator=draws, views=views))
+                right = still_correct(model, images, labels, proposal.x_adv, threat)
         except torch.OutOfMemoryError:
             if batch_size == 1:
                 raise
             batch_size //= 2
             torch.cuda.empty_cache()
             continue
+        _record(judgement, batch, right.cpu(), proposal)
         judgement.forwards += count()
         judgement.warnings += [text for text in warnings if text not in judgement.warnings]
         judgement.seconds += time.perf_counter() - clock
@@ -96,6 +101,14 @@ def judge(
             save_state(state, {**vars(judgement), "todo": todo})
         report({"examples": total - len(todo), "of": total})
     return judgement
+
+
+def _record(judgement: Judgement, batch: Tensor, right: Tensor, proposal: Proposal) -> None:
+    part = proposal.part.cpu()
+    judgement.verdicts[batch] = right
+    judgement.lost += int(((part >= 0) & right).sum())
+    for number, name in enumerate(proposal.parts):
+        judgement.broken_by.setdefault(name, []).extend(batch[(part == number) & ~right].tolist())
 
 
 def _naturally_correct_in_memory(model: nn.Module, x: Tensor, y: Tensor, batch_size: int) -> Tensor:
@@ -160,6 +173,7 @@ def evaluate_job(
         "forwards": judgement.forwards,
         "warnings": judgement.warnings,
         "attack_seconds": judgement.seconds,
+        "details": {"broken_by": judgement.broken_by, "lost": judgement.lost},
     }
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from harness.attacks.base import Attack, Views
+from harness.attacks.base import Attack, Proposal, Views
 from harness.threat import Threat
 
 SHAPE = (1, 6, 6)
@@ -79,7 +79,7 @@ def boxed_linf_case(threat: Threat, *, count: int = 200, seed: int = 0) -> Case:
 
 def run(attack: Attack, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, views: Views | None = None) -> Tensor:
     """The attack's proposal, with randomness fixed."""
-    return attack(model, x, y, threat, generator=torch.Generator().manual_seed(0), views=views or {})
+    return Proposal.of(attack(model, x, y, threat, generator=torch.Generator().manual_seed(0), views=views or {})).x_adv
 
 
 def untrained() -> tuple[nn.Sequential, Tensor, Tensor]:

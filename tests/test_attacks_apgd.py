@@ -9,7 +9,7 @@ from oracles import linear_case, run, untrained
 from torch import nn
 
 from harness.attacks import resolve
-from harness.attacks.adaptive import Adaptive
+from harness.attacks.adaptive import TRANSFER, Adaptive
 from harness.attacks.apgd import apgd
 from harness.attacks.autoattack import captured_warnings
 from harness.attacks.losses import cross_entropy, dlr
@@ -164,3 +164,69 @@ def test_adaptive_believes_the_model_and_not_the_view():
     views = {"gullible": Opposite(case.model), **model.attack_views()}
     x_adv = run(Adaptive(steps=20), model, x, case.y, case.threat, views)
     assert torch.equal(still_correct(model, x, case.y, x_adv, case.threat), case.robust)
+
+
+class Aimed(nn.Module):
+    """Knows its target: raises the target's logit by its own weights, whatever the images look like to others."""
+
+    aimed = True
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x, target):
+        assert target.shape == x.shape[:1]
+        return self.inner(x)
+
+
+def test_an_aimed_view_is_given_its_target_and_named_as_the_cause():
+    threat = Threat("Linf", 0.125)
+    case = linear_case(threat, 4)
+    model, x = Masked(case.model), (64 * case.x).round() / 64
+    found = Adaptive(steps=20)(
+        model, x, case.y, threat, generator=torch.Generator().manual_seed(0), views={"aimed": Aimed(case.model)}
+    )
+    assert torch.equal(found.part >= 0, ~case.robust & (model(x).argmax(1) == case.y))
+    assert {found.parts[part] for part in found.part[found.part >= 0].tolist()} == {"targeted dlr on aimed"}
+
+
+def test_other_models_come_last():
+    """What the model's own views find is never credited to another model."""
+    threat = Threat("Linf", 0.125)
+    case = linear_case(threat, 4)
+    model, x = Masked(case.model), (64 * case.x).round() / 64
+    views = {f"{TRANSFER}other": case.model, "own": case.model}
+    found = Adaptive(steps=20)(model, x, case.y, threat, generator=torch.Generator().manual_seed(0), views=views)
+    assert found.parts[-1].endswith("transfer:other")
+    assert not any(found.parts[part].endswith("other") for part in found.part[found.part >= 0].tolist())
+    alone = {f"{TRANSFER}other": case.model}
+    found = Adaptive(steps=20)(model, x, case.y, threat, generator=torch.Generator().manual_seed(0), views=alone)
+    assert torch.equal(found.part >= 0, ~case.robust & (model(x).argmax(1) == case.y))
+
+
+class Coin(nn.Module):
+    """Linear, except that every image is misread with probability one in three: luck, which no attack deserves."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+        self.draws = torch.Generator().manual_seed(0)
+
+    def forward(self, x):
+        flip = torch.rand(len(x), 1, generator=self.draws) < 1 / 3
+        logits = self.inner(x)
+        return torch.where(flip, logits.flip(1), logits)
+
+
+def test_luck_does_not_count_against_a_random_model():
+    """Five wrong answers in a row by chance: 1 in 243 a look; what is claimed is nearly all really flipped."""
+    threat = Threat("Linf", 0.05)
+    case = linear_case(threat, 2, count=40)
+    found = Adaptive(steps=30)(
+        Coin(case.model), case.x, case.y, threat, generator=torch.Generator().manual_seed(0), views={}
+    )
+    flipped = case.model(found.x_adv).argmax(1) != case.y
+    claimed = found.part >= 0
+    assert claimed.sum() >= 15
+    assert (claimed & ~flipped).sum() <= 3

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from harness.attacks import resolve
+from harness.attacks.base import Proposal
 from harness.errors import HarnessError
 from harness.evaluation import counting, judge, worst_case
 from harness.threat import Threat
@@ -52,8 +53,8 @@ def test_bytes_and_floats_are_the_same_images():
 
 def test_finished_batches_survive_a_kill(tmp_path):
     """Broken off after the second of five batches: the next call attacks only the rest, and all verdicts agree."""
-    x, y, model = constant_images(MARGINS[:5]), LABELS[:5], Threshold()
-    options = {"batch_size": 1, "state": tmp_path / "state.pt"}
+    x, y, model = constant_images(MARGINS[4::-1]), LABELS[:5], Threshold()
+    options = {"attack": "adaptive-20", "batch_size": 1, "state": tmp_path / "state.pt"}
     seen = []
 
     def stop(progress):
@@ -63,11 +64,12 @@ def test_finished_batches_survive_a_kill(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         judged(model, x, y, report=stop, **options)
-    whole = judged(model, x, y, batch_size=1)
+    whole = judged(model, x, y, "adaptive-20", batch_size=1)
     with counting(model) as count:
         resumed = judged(model, x, y, **options)
         sent = count()
     assert torch.equal(resumed.verdicts, whole.verdicts)
+    assert resumed.broken_by == whole.broken_by
     assert resumed.forwards == whole.forwards
     assert 0 < sent < 0.7 * whole.forwards
 
@@ -111,6 +113,31 @@ class Broken(Threshold):
 def test_a_model_that_returns_no_logits_is_refused(change, message):
     with pytest.raises(HarnessError, match=message):
         judged(Broken(change), constant_images(MARGINS), LABELS)
+
+
+def claims(part, parts, x_adv):
+    """An attack that proposes ``x_adv`` and makes these claims."""
+    return lambda *args, **_: Proposal(x_adv, torch.tensor(part), parts)
+
+
+def test_what_broke_an_example_is_named_and_unconfirmed_claims_are_counted():
+    """0.61 cannot be flipped by 0.1 whatever is claimed; 0.59 can; of the last two nobody says how."""
+    x, y = constant_images([0.61, 0.59, 0.58, 0.9]), torch.ones(4, dtype=torch.long)
+    attack = claims([0, 1, -1, -1], ("first", "second"), x - 0.1)
+    result = judge(Threshold(), x, y, attack, Threat("Linf", 0.1), views={}, seed=(0,), batch_size=500)
+    assert result.verdicts.tolist() == [True, False, False, True]
+    assert result.broken_by == {"first": [], "second": [1]}
+    assert result.lost == 1
+
+
+@pytest.mark.parametrize("name", ["autoattack", "adaptive"])
+def test_the_strong_attacks_name_what_broke_each_example(name):
+    """In batches of two: positions are those in the whole set, and every broken example has one cause."""
+    x = constant_images(MARGINS)
+    result = judged(Threshold(), x, LABELS, name, batch_size=2)
+    causes = sorted(position for found in result.broken_by.values() for position in found)
+    assert causes == [0, 1]
+    assert result.lost == 0
 
 
 def test_nothing_to_attack_is_no_error():

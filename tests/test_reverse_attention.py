@@ -74,6 +74,14 @@ def softmax(p: Tensor) -> Tensor:
     return p.exp() / p.exp().sum(1, keepdim=True)
 
 
+def by_straight_through(p: Tensor, W: Tensor) -> Tensor:
+    return by_softmax(p, W) + by_prediction(p, W).detach() - by_softmax(p, W).detach()
+
+
+def without(p: Tensor, W: Tensor) -> Tensor:
+    return torch.ones(len(p), W.shape[1], dtype=W.dtype)
+
+
 def by_softmax(p: Tensor, W: Tensor) -> Tensor:
     return softmax(p) @ W
 
@@ -176,27 +184,33 @@ def test_the_mask_passes_gradient_to_the_weight_and_none_through_argmax(family, 
 
 
 def test_each_view_equals_its_formula(family, x):
-    """Values and gradients to the images; ``soft-mask`` alone has gradient through p into the mask."""
+    """Values and gradients to the images; only the soft masks have gradient through p into the mask."""
     name, model = family
     model.eval()
     x.requires_grad_()
-    hard, soft = (equations(name, model, x, mask) for mask in (by_prediction, by_softmax))
+    target = torch.arange(len(x)) % CLASSES
+    masks = (by_prediction, by_softmax, by_straight_through, without, by_label(target))
+    hard, soft, straight, bare, aimed = (equations(name, model, x, mask) for mask in masks)
     expected = {
         "auxiliary-1": hard.auxiliary[0],
         "auxiliary-2": hard.auxiliary[1],
         "auxiliary-sum": sum(softmax(logits) for logits in (*hard.auxiliary, hard.logits)).log(),
         "soft-mask": soft.logits,
+        "straight-through": straight.logits,
+        "no-mask": bare.logits,
+        "fixed-mask": aimed.logits,
     }
     views = attack_views(model)
     assert views.keys() == expected.keys()
     for key, view in views.items():
-        torch.testing.assert_close(view(x), expected[key], atol=1e-9, rtol=1e-9, msg=key)
+        seen = view(x, target) if key == "fixed-mask" else view(x)
+        torch.testing.assert_close(seen, expected[key], atol=1e-9, rtol=1e-9, msg=key)
         ours, theirs = (
-            torch.autograd.grad(logits.logsumexp(1).sum(), x, retain_graph=True)[0]
-            for logits in (view(x), expected[key])
+            torch.autograd.grad(logits.logsumexp(1).sum(), x, retain_graph=True)[0] for logits in (seen, expected[key])
         )
         torch.testing.assert_close(ours, theirs, atol=1e-9, rtol=1e-7, msg=key)
     assert not torch.allclose(expected["soft-mask"], hard.logits, atol=1e-3)
+    torch.testing.assert_close(expected["straight-through"], hard.logits)
 
 
 def test_views_share_the_model_but_are_no_part_of_it(x):

@@ -15,7 +15,7 @@ import torch
 from pyautoattack import checks
 from torch import Tensor, nn
 
-from harness.attacks.base import Views, attack, input_gradient
+from harness.attacks.base import Proposal, Views, attack
 from harness.modes import evaluating, frozen
 from harness.threat import Threat
 
@@ -43,25 +43,26 @@ class AutoAttack:
 
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, generator: torch.Generator, views: Views
-    ) -> Tensor:
+    ) -> Proposal:
         """See :class:`harness.attacks.base.Attack`; one draw from ``generator`` seeds all four attacks."""
         seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
-        x_adv = x
+        x_adv, part, names = x, torch.full_like(y, -1), list[str]()
         for stage in stages(model, x, y, threat, seed=seed):
             x_adv = stage.x_adv
-        return x_adv
+            part[~stage.robust & (part < 0)] = len(names)
+            names.append(stage.name)
+        return Proposal(x_adv, part, tuple(names))
 
 
 def stages(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, seed: int) -> Iterator[Stage]:
     """Run AutoAttack's attacks on images ``x`` (N, C, H, W), labels ``y`` (N,), yielding after each one.
 
-    The verdicts are those of pyautoattack's own ``run_standard_evaluation`` with this seed and one batch.
+    The verdicts are those of pyautoattack's own ``run_standard_evaluation`` with this seed and one batch. It needs a
+    gradient: a model without one has the gradient zero.
     """
     x = x.contiguous()  # pyautoattack flattens with ``view``
     x_adv = x.clone()
-    with evaluating(model), frozen(model), torch.enable_grad():
-        probe = x[:1].clone().requires_grad_()
-        input_gradient(model(probe).sum(), probe)  # pyautoattack would end in an error of autograd's
+    model = _Differentiable(model)
     with evaluating(model), torch.no_grad():
         logits = model(x)
     robust = logits.argmax(1) == y
@@ -93,6 +94,21 @@ def captured_warnings() -> Iterator[list[str]]:
     finally:
         _LOGGER.removeHandler(handler)
         _LOGGER.propagate = propagate
+
+
+class _Differentiable(nn.Module):
+    """The same logits, which autograd can always differentiate by the images."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.training = model.training
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.model(x)
+        if x.requires_grad and not logits.requires_grad:
+            return logits + 0 * x.sum()
+        return logits
 
 
 class _Collector(logging.Handler):

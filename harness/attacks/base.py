@@ -1,12 +1,11 @@
 """The attack contract, and the one ascent loop that every gradient attack and training objective shares."""
 
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from harness.errors import HarnessError
 from harness.modes import evaluating, frozen
 from harness.registry import attacks
 from harness.threat import Threat
@@ -15,14 +14,37 @@ attack = attacks.add
 Views = Mapping[str, nn.Module]
 
 
+class Proposal(NamedTuple):
+    """Adversarial examples ``x_adv`` (N, C, H, W), and which part of the attack claims to have fooled the model.
+
+    ``part`` (N,) is a position in ``parts``, the names of the parts in the order in which they ran; -1 where none
+    claims anything.
+    """
+
+    x_adv: Tensor
+    part: Tensor
+    parts: tuple[str, ...]
+
+    @classmethod
+    def of(cls, found: "Tensor | Proposal") -> "Proposal":
+        """What an attack returned; from images alone, a proposal in which nobody claims anything."""
+        if isinstance(found, Proposal):
+            return found
+        return cls(found, torch.full((len(found),), -1, device=found.device), ())
+
+
 class Attack(Protocol):
-    """A frozen dataclass whose fields are the attack's parameters; calling it attacks a batch."""
+    """A frozen dataclass whose fields are the attack's parameters; calling it attacks a batch.
+
+    An attack that sets ``uses_siblings = True`` on its class finds in ``views``, besides the model's own stand-ins,
+    models of related methods trained in the same run.
+    """
 
     summary: ClassVar[str]
 
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, generator: torch.Generator, views: Views
-    ) -> Tensor:
+    ) -> Tensor | Proposal:
         """Adversarial examples (N, C, H, W) for images ``x`` in [0, 1] with labels ``y`` (N,).
 
         ``generator`` lives on the images' device. ``views`` are differentiable stand-ins for the model, which only
@@ -59,13 +81,8 @@ def ascend(
 def input_gradient(loss: Tensor, x: Tensor) -> Tensor:
     """The gradient of the scalar ``loss`` with respect to ``x``, of the shape of ``x``.
 
-    Raises:
-        HarnessError: if the loss does not depend on ``x`` by differentiable operations.
+    Zero where the loss does not depend on ``x`` by differentiable operations: a model that detaches its input or
+    returns labels is attacked all the same, and the diagnostics say what its gradient is worth.
     """
     gradient = torch.autograd.grad(loss, x, allow_unused=True)[0] if loss.requires_grad else None
-    if gradient is None:
-        raise HarnessError(
-            "no gradient reaches the images: the model detaches them or returns labels, so gradient attacks do not "
-            "apply; return differentiable logits, or name differentiable stand-ins in attack_views()"
-        )
-    return gradient
+    return torch.zeros_like(x) if gradient is None else gradient

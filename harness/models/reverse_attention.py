@@ -36,6 +36,17 @@ def soft_mask(p: Tensor, weight: Tensor) -> Tensor:
     return p.softmax(1) @ weight
 
 
+def straight_through_mask(p: Tensor, weight: Tensor) -> Tensor:
+    """The value of :func:`predicted_mask` with the gradient of :func:`soft_mask`."""
+    soft = soft_mask(p, weight)
+    return soft + (predicted_mask(p, weight) - soft).detach()
+
+
+def no_mask(p: Tensor, weight: Tensor) -> Tensor:
+    """Ones: every channel passes as it is."""
+    return torch.ones(len(p), weight.shape[1], dtype=weight.dtype, device=weight.device)
+
+
 def attend(
     h: Tensor,
     blocks: Sequence[nn.Module],
@@ -79,17 +90,33 @@ class View(nn.Module):
         return self.read(self.model.masked_heads(x, self.mask))
 
 
+class AimedView(View):
+    """The logits under the mask of one class: ``view(x, target)`` with the classes ``target`` (N,)."""
+
+    aimed = True
+
+    def __init__(self, model: "Classifier") -> None:
+        super().__init__(model, _logits)
+
+    def forward(self, x: Tensor, target: Tensor | None = None) -> Tensor:
+        """What the model would say if both blocks had predicted ``target``."""
+        return self.model.masked_heads(x, self.mask if target is None else label_mask(target)).logits
+
+
 def attack_views(model: "Classifier") -> dict[str, nn.Module]:
     """What an attacker who knows of the masks differentiates in place of ``model``, by name.
 
     ``auxiliary-1``, ``auxiliary-2``: each block's p. ``auxiliary-sum``: the log of the sum of the softmax of
     all heads, the final one included (a sum of logits is a weak view: the final logits hide the others).
-    ``soft-mask``: the final logits under :func:`soft_mask`. The views share the model's parameters, are made
+    ``soft-mask``, ``straight-through``, ``no-mask``: the final logits under the mask of that name. ``fixed-mask``:
+    under the mask of the class that a targeted attack aims at. The views share the model's parameters, are made
     anew on each call and are not among the model's submodules.
     """
     views: dict[str, nn.Module] = {f"auxiliary-{k + 1}": View(model, _auxiliary(k)) for k in range(BLOCKS)}
     views["auxiliary-sum"] = View(model, _sum)
-    views["soft-mask"] = View(model, _logits, soft_mask)
+    masks = {"soft-mask": soft_mask, "straight-through": straight_through_mask, "no-mask": no_mask}
+    views |= {name: View(model, _logits, mask) for name, mask in masks.items()}
+    views["fixed-mask"] = AimedView(model)
     return views
 
 
