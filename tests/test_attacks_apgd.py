@@ -206,7 +206,7 @@ def test_other_models_come_last():
 
 
 class Coin(nn.Module):
-    """Linear, except that every image is misread with probability one in three: luck, which no attack deserves."""
+    """Linear, except that every image is misread with probability one in four: luck, which no attack deserves."""
 
     def __init__(self, inner):
         super().__init__()
@@ -214,13 +214,13 @@ class Coin(nn.Module):
         self.draws = torch.Generator().manual_seed(0)
 
     def forward(self, x):
-        flip = torch.rand(len(x), 1, generator=self.draws) < 1 / 3
+        flip = torch.rand(len(x), 1, generator=self.draws) < 1 / 4
         logits = self.inner(x)
         return torch.where(flip, logits.flip(1), logits)
 
 
 def test_luck_does_not_count_against_a_random_model():
-    """Five wrong answers in a row by chance: 1 in 243 a look; what is claimed is nearly all really flipped."""
+    """Five wrong answers in a row by chance: 1 in 1024 a look; what is claimed is nearly all really flipped."""
     threat = Threat("Linf", 0.05)
     case = linear_case(threat, 2, count=40)
     found = Adaptive(steps=30)(
