@@ -6,21 +6,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from harness.attacks import resolve
+from harness.attacks.adaptive import PROBE, TRANSFER
 from harness.attacks.autoattack import captured_warnings
 from harness.attacks.base import Attack, Proposal, Views
+from harness.attacks.derived import derived_views, without_repeats
 from harness.augmentation import to_float
 from harness.checkpoints import load_state, save_state
 from harness.datasets.base import Data
 from harness.errors import HarnessError
 from harness.modes import evaluating, exact_float32
 from harness.randomness import generator
-from harness.specs import EvaluateSpec
+from harness.specs import EvaluateSpec, TrainSpec
 from harness.threat import Threat
 from harness.training import build_method, trained_model
 from harness.verification import still_correct
@@ -43,6 +46,14 @@ class Judgement:
     warnings: list[str] = field(default_factory=list)
     forwards: int = 0
     seconds: float = 0.0
+
+    def causes(self) -> list[str | None]:
+        """For each example the part of the attack that broke it; None where none did."""
+        causes: list[str | None] = [None] * len(self.verdicts)
+        for part, positions in self.broken_by.items():
+            for position in positions:
+                causes[position] = part
+        return causes
 
 
 def judge(
@@ -80,7 +91,7 @@ def judge(
     report({"examples": total - len(todo), "of": total})
     while len(todo):
         batch = todo[:batch_size]
-        images, labels = _images(x[batch], device), y[batch].to(device)
+        images, labels = to_images(x[batch], device), y[batch].to(device)
         draws = generator(*seed, "batch", int(batch[0]), device=device)
         try:
             with counting(model) as count, captured_warnings() as warnings, evaluating(model):
@@ -132,7 +143,7 @@ def naturally_correct(model: nn.Module, x: Tensor, y: Tensor, batch_size: int) -
     with evaluating(model), torch.no_grad(), exact_float32(device):
         for images, labels in zip(torch.split(x, batch_size), torch.split(y, batch_size), strict=True):
             try:
-                logits = model(_images(images, device))
+                logits = model(to_images(images, device))
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError as error:
@@ -152,16 +163,20 @@ def evaluate_job(
     spec: EvaluateSpec, data: Data, device: torch.device, directory: Path, report: Report
 ) -> tuple[Judgement, dict[str, Any]]:
     """One evaluation job: the judgement, and what goes into ``result.json``."""
-    weights = directory.parent / spec.train_id / f"{spec.checkpoint}.safetensors"
-    model = trained_model(spec.train, data, weights).to(device).eval()
-    test = data.test.head(spec.test_examples)
+    model = checkpoint_model(spec.train, spec.train_id, spec.checkpoint, data, directory.parent).to(device)
+    test, attack = data.test.head(spec.test_examples), type(resolve(spec.attack.name))(**spec.attack.params)
+    siblings = {
+        each.train.method.name: checkpoint_model(each.train, each.train_id, spec.checkpoint, data, directory.parent)
+        for each in spec.siblings
+    }
+    images, threat = torch.from_numpy(test.images.copy()), Threat(**spec.threat.model_dump())
     judgement = judge(
         model,
-        torch.from_numpy(test.images.copy()),
+        images,
         torch.from_numpy(test.labels.copy()),
-        type(resolve(spec.attack.name))(**spec.attack.params),
-        Threat(**spec.threat.model_dump()),
-        views=build_method(spec.train).attack_views(model),
+        attack,
+        threat,
+        views=views_for(attack, model, images, threat, build_method(spec.train).attack_views(model), siblings),
         seed=(spec.seed, spec.attack.name),
         batch_size=spec.batch_size,
         state=directory / "state" / "evaluation.pt",
@@ -175,6 +190,34 @@ def evaluate_job(
         "attack_seconds": judgement.seconds,
         "details": {"broken_by": judgement.broken_by, "lost": judgement.lost},
     }
+
+
+def checkpoint_model(train: TrainSpec, train_id: str, checkpoint: str, data: Data, jobs: Path) -> nn.Module:
+    """The model of a finished training job under ``jobs``, in evaluation mode."""
+    return trained_model(train, data, jobs / train_id / f"{checkpoint}.safetensors").eval()
+
+
+def views_for(
+    attack: Attack,
+    model: nn.Module,
+    images: Tensor,
+    threat: Threat,
+    declared: Mapping[str, nn.Module],
+    siblings: Mapping[str, nn.Module] = MappingProxyType({}),
+) -> dict[str, nn.Module]:
+    """The stand-ins for ``model``, on its device, for an attack that uses any.
+
+    Those that the method or the model names for itself (``declared``), those derived from how it computes
+    (:mod:`harness.attacks.derived`), and ``siblings``, by the names of their methods.
+    """
+    if not getattr(attack, "uses_views", False):
+        return {}
+    device = device_of(model)
+    probe = to_images(images[:PROBE], device)
+    derived = derived_views(model, probe, threat, generator=generator("derived views", device=device))
+    derived = without_repeats(derived, declared, probe)
+    others = {f"{TRANSFER}{name}": sibling.to(device) for name, sibling in siblings.items()}
+    return {**declared, **derived, **others}
 
 
 @contextmanager
@@ -199,7 +242,8 @@ def worst_case(verdicts: Mapping[str, Tensor]) -> Tensor:
     return torch.stack(list(verdicts.values())).all(0)
 
 
-def _images(images: Tensor, device: torch.device) -> Tensor:
+def to_images(images: Tensor, device: torch.device) -> Tensor:
+    """Images as floats in [0, 1] on the device, from uint8 or floats of any precision."""
     images = images.to(device)
     return to_float(images) if images.dtype == torch.uint8 else images.float()
 

@@ -1,29 +1,27 @@
 """What the user asked for, resolved and validated into a graph of jobs before any work starts."""
 
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, get_type_hints
-
-from pydantic import TypeAdapter, ValidationError
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
 from harness import registry
-from harness.attacks import resolve
+from harness.attacks import family, resolve
 from harness.datasets.base import Data, Split, hold_out
 from harness.defaults import ATTACKS, CHECKPOINTS, setup_for, threat_for
 from harness.errors import HarnessError, UnknownName
+from harness.settings import Settings
 from harness.specs import (
     AnySpec,
     AttackSpec,
     DatasetSpec,
+    DiagnoseSpec,
     EvaluateSpec,
     MethodSpec,
-    Protocol,
+    Sibling,
     ThreatSpec,
     TrainSpec,
     job_id,
 )
-from harness.threat import Norm, parse_eps
+from harness.threat import Norm
 
 
 @dataclass(frozen=True)
@@ -36,12 +34,11 @@ class Job:
 
     @property
     def title(self) -> str:
-        """For people: ``trades seed 0`` or ``trades seed 0 best autoattack``."""
-        train = self.spec if isinstance(self.spec, TrainSpec) else self.spec.train
-        title = f"{train.method.name} seed {train.seed}"
-        if isinstance(self.spec, EvaluateSpec):
-            title += f" {self.spec.checkpoint} {self.spec.attack.name}"
-        return title
+        """For people: ``trades seed 0``, ``trades seed 0 best autoattack`` or ``trades seed 0 best diagnosis``."""
+        if isinstance(self.spec, TrainSpec):
+            return f"{self.spec.method.name} seed {self.spec.seed}"
+        what = self.spec.attack.name if isinstance(self.spec, EvaluateSpec) else "diagnosis"
+        return f"{self.spec.train.method.name} seed {self.spec.train.seed} {self.spec.checkpoint} {what}"
 
 
 @dataclass(frozen=True)
@@ -62,15 +59,17 @@ class Request:
     settings: Sequence[str] = field(default_factory=tuple)
 
 
-def plan(request: Request) -> list[Job]:
-    """Every job of the experiment, training before its evaluations, each id once.
+def plan(request: Request, earlier: Sequence[EvaluateSpec] = ()) -> list[Job]:
+    """Every job of the experiment, training before its evaluations and these before their diagnosis, each id once.
+
+    ``earlier`` are evaluations done before: a diagnosis takes in those of its checkpoint on the same examples.
 
     Raises:
         HarnessError: for any unknown name, misspelt setting or impossible value; nothing has been started.
     """
     setup = setup_for(request.data)
     names = select_methods(request.methods)
-    settings = _Settings(request.settings)
+    settings = Settings(request.settings, [*names, "protocol", "threat", "diagnostics"])
     threat = threat_for(setup.threat, request.norm, request.eps)
     threat = replace(threat, **settings.parsed("threat", {"step_size": float}))
     short = {} if request.epochs is None else {"epochs": request.epochs}
@@ -102,16 +101,18 @@ def plan(request: Request) -> list[Job]:
         raise UnknownName("checkpoint", unknown[0], CHECKPOINTS)
     if not request.checkpoints:
         raise HarnessError(f"no checkpoint was named. Known: {', '.join(CHECKPOINTS)}.")
-    settings.check_all_used(names)
     _check_hold_out(request.data, trains[0])
     examples = _limit(
         "test", setup.test_examples if request.test_examples is None else request.test_examples, len(request.data.test)
     )
-    jobs = [Job(train, job_id(train)) for train in trains]
-    for train in list(jobs):
-        assert isinstance(train.spec, TrainSpec)
-        jobs += _evaluations(train.spec, train.id, attacks, request.checkpoints, examples)
-    return list({job.id: job for job in jobs}.values())
+    limits = settings.limits()
+    ids = {job_id(train): train for train in trains}
+    jobs = [Job(train, train_id) for train_id, train in ids.items()]
+    for train_id in ids:
+        for checkpoint in dict.fromkeys(request.checkpoints):
+            evaluations = _evaluations(ids, train_id, attacks, checkpoint, examples)
+            jobs += [*evaluations, _diagnosis(evaluations, earlier, limits)]
+    return jobs
 
 
 def select_methods(names: Iterable[str]) -> list[str]:
@@ -130,28 +131,49 @@ def select_methods(names: Iterable[str]) -> list[str]:
 
 
 def _evaluations(
-    train: TrainSpec,
+    trains: Mapping[str, TrainSpec],
     train_id: str,
     attacks: Sequence[AttackSpec],
-    checkpoints: Iterable[str],
+    checkpoint: str,
     examples: int | None,
 ) -> list[Job]:
-    jobs = []
-    for checkpoint in checkpoints:
-        for attack in attacks:
-            spec = EvaluateSpec.model_validate(
-                {
-                    "train": train,
-                    "train_id": train_id,
-                    "checkpoint": checkpoint,
-                    "attack": attack,
-                    "threat": train.threat,
-                    "test_examples": examples,
-                    "seed": train.seed,
-                }
-            )
-            jobs.append(Job(spec, job_id(spec), (train_id,)))
+    train, jobs = trains[train_id], []
+    related = [Sibling(train=each, train_id=name) for name, each in trains.items() if _are_siblings(each, train)]
+    for attack in attacks:
+        siblings = related if getattr(registry.attacks[family(attack.name)], "uses_views", False) else []
+        spec = EvaluateSpec.model_validate(
+            {
+                "train": train,
+                "train_id": train_id,
+                "checkpoint": checkpoint,
+                "attack": attack,
+                "siblings": siblings,
+                "threat": train.threat,
+                "test_examples": examples,
+                "seed": train.seed,
+            }
+        )
+        jobs.append(Job(spec, job_id(spec), (train_id, *(each.train_id for each in siblings))))
     return jobs
+
+
+def _are_siblings(one: TrainSpec, other: TrainSpec) -> bool:
+    """Different methods of one seed, of which one builds on the other or both on a third: they share a base class."""
+    bases = [set(registry.methods[spec.method.name].__mro__) for spec in (one, other)]
+    registered = {method for _, method in registry.methods.items()}
+    return one.method.name != other.method.name and one.seed == other.seed and bool(bases[0] & bases[1] & registered)
+
+
+def _diagnosis(evaluations: Sequence[Job], earlier: Iterable[EvaluateSpec], limits: dict[str, float]) -> Job:
+    first = evaluations[0].spec
+    assert isinstance(first, EvaluateSpec)
+    shared = first.model_dump(include={"train_id", "checkpoint", "threat", "test_examples", "numerics"})
+    ids = [job.id for job in evaluations]
+    ids += [job_id(spec) for spec in earlier if spec.model_dump(include=set(shared)) == shared]
+    spec = DiagnoseSpec(
+        **shared, train=first.train, seed=first.seed, evaluations=tuple(sorted(set(ids))), limits=limits
+    )
+    return Job(spec, job_id(spec), (first.train_id, *(job.id for job in evaluations)))
 
 
 def _attacks(names: Sequence[str]) -> list[AttackSpec]:
@@ -175,73 +197,3 @@ def _limit(split: str, wanted: int | None, available: int) -> int | None:
     if not 1 <= wanted <= available:
         raise HarnessError(f"--{split}-examples must be between 1 and {available}, got {wanted}")
     return wanted
-
-
-class _Settings:
-    """The ``--set owner.field=value`` texts: each must be used by somebody."""
-
-    def __init__(self, texts: Iterable[str]) -> None:
-        self.values: dict[str, dict[str, str]] = {}
-        for text in texts:
-            name, equals, value = text.partition("=")
-            owner, dot, key = name.strip().partition(".")
-            if not equals or not dot or not owner or not key:
-                raise HarnessError(f"--set takes METHOD.FIELD=VALUE or protocol.FIELD=VALUE, got {text!r}")
-            self.values.setdefault(owner, {})[key] = value.strip()
-
-    def check_all_used(self, methods: Sequence[str]) -> None:
-        """An owner that takes no part in this run is a misspelling."""
-        for owner in self.values:
-            if owner not in (*methods, "protocol", "threat"):
-                raise UnknownName("owner of a --set", owner, [*methods, "protocol", "threat"])
-
-    def parsed(self, owner: str, types: dict[str, Any]) -> dict[str, Any]:
-        """The owner's settings as values of their types."""
-        values: dict[str, Any] = {}
-        for key, text in self.values.get(owner, {}).items():
-            if key not in types:
-                raise UnknownName(f"setting of {owner}", key, types)
-            values[key] = parse_value(f"{owner}.{key}", text, types[key])
-        return values
-
-    def method_params(self, name: str) -> dict[str, Any]:
-        """All hyperparameters of a method: its defaults with the user's changes, checked by the method itself."""
-        method = registry.methods[name]
-        hints = get_type_hints(method)  # resolved, also where a plugin postpones annotations
-        types = {each.name: hints[each.name] for each in fields(method)}  # type: ignore[arg-type]
-        return asdict(method(**self.parsed(name, types)))  # type: ignore[call-overload, no-any-return]
-
-    def apply_to_protocol(self, default: Protocol, short: dict[str, Any]) -> Protocol:
-        """The protocol with the user's changes."""
-        types = {name: info.annotation for name, info in Protocol.model_fields.items()}
-        try:
-            changed = default.model_dump() | short | self.parsed("protocol", types)
-            return Protocol.model_validate(changed)
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            raise HarnessError(f"protocol.{key} = {first['input']!r}: {first['msg']}") from error
-
-
-def _json(name: str, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise HarnessError(f"{name} = {text!r} is no list such as [0.5, 0.75]: {error}") from error
-
-
-def parse_value(name: str, text: str, kind: Any) -> Any:
-    """The text as a value of ``kind``: numbers may be fractions (8/255), tuples are written as JSON lists.
-
-    Raises:
-        HarnessError: if it is no such value.
-    """
-    candidate: Any = text
-    if text.startswith("["):
-        candidate = _json(name, text)
-    elif kind is float or "/" in text:
-        candidate = parse_eps(text)
-    try:
-        return TypeAdapter(kind).validate_python(candidate)
-    except ValidationError as error:
-        raise HarnessError(f"{name} = {text!r}: {error.errors()[0]['msg']}") from error

@@ -17,6 +17,7 @@ from harness.errors import HarnessError
 from harness.library import Evaluation, evaluate
 from harness.registry import load_plugins
 from harness.scheduler import Place
+from harness.settings import Settings
 from harness.threat import Norm, Threat
 
 ROBUSTBENCH = "robustbench:"
@@ -34,9 +35,11 @@ def evaluate_external(
     batch_size: int | None,
     device: str | None,
     seed: int,
+    settings: Sequence[str] = (),
 ) -> tuple[Threat, Evaluation]:
     """Evaluate the model on the first ``test_examples`` test images under the data set's threat, or the given one."""
     load_plugins(place.plugins)
+    limits = Settings(settings, owners=["diagnostics"]).limits()
     data = load(place.dataset, place.data_root)
     threat = threat_for(setup_for(data).threat, norm, eps)
     network = external_model(model, weights, data.name, threat, place.data_root)
@@ -50,6 +53,7 @@ def evaluate_external(
         device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
         batch_size=batch_size,
         seed=seed,
+        limits=limits,
     )
     return threat, evaluation
 

@@ -22,10 +22,11 @@ from filelock import FileLock
 from harness.checkpoints import save_text, write_atomically
 from harness.datasets import load
 from harness.datasets.base import Data
+from harness.diagnosis import diagnose_job
 from harness.errors import HarnessError
 from harness.evaluation import evaluate_job
 from harness.registry import load_plugins
-from harness.specs import AnySpec, EvaluateSpec, job_id, parse_spec
+from harness.specs import AnySpec, EvaluateSpec, TrainSpec, job_id, parse_spec
 from harness.training import train
 
 log = logging.getLogger("harness")
@@ -77,8 +78,10 @@ def _run(directory: Path, dataset: str, data_root: Path, plugins: tuple[Path, ..
         judgement, outcome = evaluate_job(spec, data, device, directory, report)
         verdicts = judgement.verdicts.numpy()
         write_atomically(directory / "verdicts.npy", lambda part: _save_array(part, verdicts))
-    else:
+    elif isinstance(spec, TrainSpec):
         outcome = train(spec, data, device, directory, report)
+    else:
+        outcome = diagnose_job(spec, data, device, directory)
     result = {
         "id": job_id(spec),
         "kind": spec.kind,
@@ -101,7 +104,7 @@ def _save_array(path: Path, array: np.ndarray) -> None:
 
 
 def _checked_data(spec: AnySpec, dataset: str, data_root: Path) -> Data:
-    wanted = (spec.train if isinstance(spec, EvaluateSpec) else spec).dataset
+    wanted = (spec if isinstance(spec, TrainSpec) else spec.train).dataset
     data = load_once(dataset, data_root)
     if data.fingerprint != wanted.fingerprint:
         raise HarnessError(

@@ -1,19 +1,23 @@
 """The library call: evaluate any ``nn.Module`` in memory, with no store and nothing written to disk."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 
 from harness.attacks import resolve
 from harness.defaults import ATTACKS
-from harness.diagnostics import Finding, Verdict, diagnose, verdict_of
+from harness.diagnosis import diagnosed
+from harness.diagnostics import Finding, Verdict, check_limits, verdict_of
 from harness.errors import HarnessError
-from harness.evaluation import device_of, judge, worst_case
+from harness.evaluation import device_of, judge, views_for, worst_case
 from harness.method import attack_views
 from harness.registry import load_plugins
 from harness.threat import Threat
+
+BATCH_SIZE = 500
 
 
 @dataclass(frozen=True)
@@ -21,13 +25,15 @@ class Evaluation:
     """What :func:`evaluate` found.
 
     ``accuracy`` maps ``natural``, each attack and ``worst-case`` to a fraction; ``verdicts`` maps the same names to
-    bool (N,), True where the model is still right; ``findings`` say why ``verdict`` is not ``trusted``.
+    bool (N,), True where the model is still right; ``findings`` say why ``verdict`` is not ``trusted``. ``broken_by``
+    maps the attacks that have parts to the name, for each example, of the part that broke it (None: none did).
     """
 
     accuracy: dict[str, float]
     verdicts: dict[str, Tensor]
     findings: list[Finding]
     verdict: Verdict
+    broken_by: dict[str, list[str | None]]
 
 
 def evaluate(
@@ -38,6 +44,7 @@ def evaluate(
     threat: Threat,
     attacks: Sequence[str] = ATTACKS,
     diagnostics: bool = True,
+    limits: Mapping[str, float] = MappingProxyType({}),
     device: torch.device | str | None = None,
     batch_size: int | None = None,
     seed: int = 0,
@@ -54,42 +61,38 @@ def evaluate(
         attacks: names as on the command line, for example ``pgd-100:restarts=5``.
         diagnostics: also look for signs of gradient masking; without, ``findings`` is empty and the verdict is
             ``suspect``, since nothing vouches for the numbers.
+        limits: thresholds of the diagnostics to use in place of the defaults, by name (``docs/trust.md``).
         device: where to work (default: where the model is).
         batch_size: images attacked at once (default 500).
         seed: fixes all randomness.
 
     Raises:
-        HarnessError: for images outside [0, 1], labels that do not fit, or an unknown attack.
+        HarnessError: for images outside [0, 1], labels that do not fit, an unknown attack or limit.
     """
     load_plugins()
     _check(x, y)
+    check_limits(limits)
     resolved = {name: resolve(name) for name in ("natural", *attacks)}
     home = device_of(model)
     try:
         _move(model, device)
-        views = attack_views(model)
-        judged = {
-            name: judge(
-                model,
-                x,
-                y.long(),
-                attack,
-                threat,
-                views=views,
-                seed=(seed, name),
-                batch_size=batch_size or 500,
-            )
-            for name, attack in resolved.items()
-        }
+        size, labels = batch_size or BATCH_SIZE, y.long()
+        judged = {}
+        for name, attack in resolved.items():
+            views = views_for(attack, model, x, threat, attack_views(model))
+            judged[name] = judge(model, x, labels, attack, threat, views=views, seed=(seed, name), batch_size=size)
+        findings: list[Finding] = []
+        if diagnostics:
+            findings, _ = diagnosed(model, x, labels, threat, judged, limits, batch_size=size, seed=seed)
     finally:
         if device is not None:
             model.to(home)
     verdicts = {name: judgement.verdicts for name, judgement in judged.items()}
     verdicts["worst-case"] = worst_case(verdicts)
     accuracy = {name: float(verdict.double().mean()) for name, verdict in verdicts.items()}
-    warnings = [text for judgement in judged.values() for text in judgement.warnings]
-    findings = diagnose(accuracy, len(x), warnings) if diagnostics else []
-    return Evaluation(accuracy, verdicts, findings, verdict_of(findings) if diagnostics else "suspect")
+    broken_by = {name: judgement.causes() for name, judgement in judged.items() if judgement.broken_by}
+    verdict = verdict_of(findings) if diagnostics else "suspect"
+    return Evaluation(accuracy, verdicts, findings, verdict, broken_by)
 
 
 def _move(model: nn.Module, device: torch.device | str | None) -> None:

@@ -132,4 +132,7 @@ def _outcome(place: Place, job: Job) -> str:
     seconds = f"{result['seconds']:.0f} s"
     if "examples" in result:
         return f"{100 * result['correct'] / max(result['examples'], 1):.2f} % of {result['examples']} right, {seconds}"
+    if "verdict" in result:
+        codes = ", ".join(finding["code"] for finding in result["findings"])
+        return f"{result['verdict']}{f' ({codes})' if codes else ''}, {seconds}"
     return f"{result['epochs']} epochs, best {result['best_epoch']}, {seconds}"

@@ -1,9 +1,11 @@
 """A whole run from the user's words to a filled store: what ``harness run`` does."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
+from pydantic import ValidationError
 from rich.console import Console
 
 from harness.datasets import load
@@ -13,7 +15,7 @@ from harness.experiment import Job, Request, plan
 from harness.progress import Lines, Live, Silent
 from harness.registry import load_plugins
 from harness.scheduler import Outcome, Place, Scheduler
-from harness.specs import EvaluateSpec, TrainSpec
+from harness.specs import EvaluateSpec, TrainSpec, parse_spec
 from harness.threat import Threat
 from results.store import Store
 
@@ -27,7 +29,16 @@ class Interrupted(Exception):
 def prepare(place: Place, ask: Callable[..., Request]) -> list[Job]:
     """Load the plugins and the data set, then plan: every name and setting is checked before any work starts."""
     load_plugins(place.plugins)
-    return plan(ask(data=load(place.dataset, place.data_root)))
+    return plan(ask(data=load(place.dataset, place.data_root)), _done_before(place.workspace / "jobs"))
+
+
+def _done_before(jobs: Path) -> list[EvaluateSpec]:
+    """The finished evaluations in the workspace; those of other versions of the harness are passed over."""
+    specs = []
+    for path in sorted(jobs.glob("evaluate-*/result.json")):
+        with contextlib.suppress(OSError, ValidationError):
+            specs.append(parse_spec(path.with_name("spec.json").read_text()))
+    return [spec for spec in specs if isinstance(spec, EvaluateSpec)]
 
 
 def describe(jobs: Sequence[Job]) -> str:

@@ -4,9 +4,9 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from harness.version import NUMERICS_VERSION
+from harness.version import EVALUATION_NUMERICS, TRAINING_NUMERICS
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 # The hash of a third party's source; None, and left out, for what ships with the harness.
@@ -86,25 +86,49 @@ class TrainSpec(Spec):
     threat: ThreatSpec
     protocol: Protocol
     seed: int
-    numerics: int = NUMERICS_VERSION
+    numerics: int = TRAINING_NUMERICS
 
 
-class EvaluateSpec(Spec):
-    """One evaluation job: one checkpoint of one training job under one attack."""
+class Sibling(Spec):
+    """A model of a related method trained in the same run, whose adversarial examples are tried as well."""
 
-    kind: Literal["evaluate"] = "evaluate"
+    train: TrainSpec
+    train_id: str
+
+
+class _OfCheckpoint(Spec):
+    """What is done to one checkpoint of one training, on the first ``test_examples`` (None: all) of the test set."""
+
     train: TrainSpec
     train_id: str
     checkpoint: Literal["best", "last"]
-    attack: AttackSpec
     threat: ThreatSpec
     test_examples: int | None = Field(None, ge=1)
     batch_size: int = Field(500, ge=1)
     seed: int
-    numerics: int = NUMERICS_VERSION
+    numerics: int = EVALUATION_NUMERICS
 
 
-AnySpec = TrainSpec | EvaluateSpec
+class EvaluateSpec(_OfCheckpoint):
+    """One evaluation job: one checkpoint under one attack."""
+
+    kind: Literal["evaluate"] = "evaluate"
+    attack: AttackSpec
+    siblings: tuple[Sibling, ...] = ()
+
+
+class DiagnoseSpec(_OfCheckpoint):
+    """One diagnosis job: whether the results of the jobs ``evaluations`` on one checkpoint are to be believed.
+
+    ``limits`` are the thresholds that the user set, by name (:mod:`harness.diagnostics`).
+    """
+
+    kind: Literal["diagnose"] = "diagnose"
+    evaluations: tuple[str, ...]
+    limits: dict[str, float] = {}
+
+
+AnySpec = TrainSpec | EvaluateSpec | DiagnoseSpec
 
 
 def job_id(spec: AnySpec) -> str:
@@ -113,7 +137,9 @@ def job_id(spec: AnySpec) -> str:
     return f"{spec.kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
+_ANY: TypeAdapter[AnySpec] = TypeAdapter(Annotated[AnySpec, Field(discriminator="kind")])
+
+
 def parse_spec(text: str) -> AnySpec:
     """The spec in a ``spec.json``."""
-    kinds: dict[str, type[TrainSpec] | type[EvaluateSpec]] = {"train": TrainSpec, "evaluate": EvaluateSpec}
-    return kinds[json.loads(text)["kind"]].model_validate_json(text)
+    return _ANY.validate_json(text)

@@ -71,8 +71,8 @@ def _title(spec: dict[str, Any]) -> str:
         train.get("method", {}).get("name"),
         f"seed {train.get('seed')}",
     ]
-    if "attack" in spec:
-        words += [spec["checkpoint"], spec["attack"]["name"]]
+    if "checkpoint" in spec:
+        words += [spec["checkpoint"], spec.get("attack", {"name": "diagnosis"})["name"]]
     return " ".join(str(word) for word in words)
 
 

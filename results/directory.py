@@ -4,109 +4,29 @@ import json
 from collections.abc import Iterator
 from datetime import UTC
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from results.errors import HarnessError
-from results.schema import Epoch, Evaluation, Job, Training
+from results.files import (
+    DIAGNOSE_RESULT,
+    EVALUATE_RESULT,
+    FAILURE,
+    LINE,
+    SPEC,
+    TRAIN_RESULT,
+    DiagnoseSpec,
+    EvaluateSpec,
+    Line,
+    Result,
+    TrainSpec,
+)
+from results.schema import Diagnosis, Epoch, Evaluation, Job, Training
 from results.verdicts import Verdicts, pack
 
 T = TypeVar("T")
-
-
-class _File(BaseModel):
-    """Values must have their types; keys that nobody named are kept."""
-
-    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
-
-
-class _Named(_File):
-    name: str
-    params: dict[str, Any] = {}
-
-
-class _Dataset(_File):
-    name: str
-
-
-class _Threat(_File):
-    norm: str
-    eps: float
-
-
-class _TrainSpec(_File):
-    kind: Literal["train"]
-    method: _Named
-    dataset: _Dataset
-    model: str
-    threat: _Threat
-    seed: int
-
-
-class _EvaluateSpec(_File):
-    kind: Literal["evaluate"]
-    train: _TrainSpec
-    train_id: str
-    checkpoint: str
-    attack: _Named
-    threat: _Threat
-
-
-class _Result(_File):
-    id: str
-    started: AwareDatetime
-    finished: AwareDatetime
-    seconds: float
-    device: str
-    versions: dict[str, Any]
-    code: str | None
-
-
-class _TrainResult(_Result):
-    kind: Literal["train"]
-    best_epoch: int
-    epochs: int
-    images_per_second: float
-    peak_memory: int | None
-    parameters: int
-
-
-class _EvaluateResult(_Result):
-    kind: Literal["evaluate"]
-    correct: int
-    examples: int = Field(ge=1)
-    forwards: int
-    warnings: list[str] = []
-    stages: dict[str, Any] | None = None
-    details: dict[str, Any] = {}
-
-
-class _Failure(_File):
-    error: str
-    traceback: str
-    log: str
-    finished: AwareDatetime
-
-
-class _Line(_File):
-    epoch: int = Field(ge=1)
-    lr: float
-    loss: float
-    terms: dict[str, float] = {}
-    validation_natural: float | None = None
-    validation_robust: float | None = None
-    images_per_second: float | None = None
-    peak_memory: int | None = None
-    seconds: float | None = None
-
-
-_SPEC: TypeAdapter[_TrainSpec | _EvaluateSpec] = TypeAdapter(
-    Annotated[_TrainSpec | _EvaluateSpec, Field(discriminator="kind")]
-)
-_TRAIN_RESULT, _EVALUATE_RESULT = TypeAdapter(_TrainResult), TypeAdapter(_EvaluateResult)
-_FAILURE, _LINE = TypeAdapter(_Failure), TypeAdapter(_Line)
 
 
 def is_finished(directory: Path) -> bool:
@@ -123,8 +43,8 @@ def read_job(directory: Path) -> Job:
         HarnessError: if a file is missing or damaged or two files disagree; the message names the file.
     """
     spec_text = _bytes(directory / "spec.json")
-    spec = _parse(_SPEC, spec_text, directory / "spec.json")
-    train = spec if isinstance(spec, _TrainSpec) else spec.train
+    spec = _parse(SPEC, spec_text, directory / "spec.json")
+    train = spec if isinstance(spec, TrainSpec) else spec.train
     if not is_finished(directory):
         raise HarnessError(
             f"{directory / 'result.json'} is missing: the job has not finished; `harness run` resumes it"
@@ -142,12 +62,16 @@ def read_job(directory: Path) -> Job:
     }
     if not (directory / "result.json").exists():
         return _failed(directory, common)
-    return _trained(directory, common) if isinstance(spec, _TrainSpec) else _evaluated(directory, common, spec)
+    if isinstance(spec, TrainSpec):
+        return _trained(directory, common)
+    return (
+        _evaluated(directory, common, spec) if isinstance(spec, EvaluateSpec) else _diagnosed(directory, common, spec)
+    )
 
 
 def _failed(directory: Path, common: dict[str, Any]) -> Job:
     path = directory / "failure.json"
-    failure = _parse(_FAILURE, _bytes(path), path)
+    failure = _parse(FAILURE, _bytes(path), path)
     return Job(
         **common,
         state="failed",
@@ -161,7 +85,7 @@ def _failed(directory: Path, common: dict[str, Any]) -> Job:
 
 def _trained(directory: Path, common: dict[str, Any]) -> Job:
     path = directory / "result.json"
-    result = _parse(_TRAIN_RESULT, _bytes(path), path)
+    result = _parse(TRAIN_RESULT, _bytes(path), path)
     epochs = list(_history(directory / "history.jsonl"))
     if [epoch.epoch for epoch in epochs] != list(range(1, result.epochs + 1)):
         found = ", ".join(str(epoch.epoch) for epoch in epochs)
@@ -179,9 +103,9 @@ def _trained(directory: Path, common: dict[str, Any]) -> Job:
     return Job(**common, **_done(directory, result), training=training, epochs=epochs)
 
 
-def _evaluated(directory: Path, common: dict[str, Any], spec: _EvaluateSpec) -> Job:
+def _evaluated(directory: Path, common: dict[str, Any], spec: EvaluateSpec) -> Job:
     path = directory / "result.json"
-    result = _parse(_EVALUATE_RESULT, _bytes(path), path)
+    result = _parse(EVALUATE_RESULT, _bytes(path), path)
     verdicts = _verdicts(directory / "verdicts.npy")
     if (len(verdicts), verdicts.sum()) != (result.examples, result.correct):
         raise HarnessError(
@@ -204,7 +128,21 @@ def _evaluated(directory: Path, common: dict[str, Any], spec: _EvaluateSpec) -> 
     return Job(**common, **_done(directory, result), evaluation=evaluation)
 
 
-def _done(directory: Path, result: _Result) -> dict[str, Any]:
+def _diagnosed(directory: Path, common: dict[str, Any], spec: DiagnoseSpec) -> Job:
+    path = directory / "result.json"
+    result = _parse(DIAGNOSE_RESULT, _bytes(path), path)
+    diagnosis = Diagnosis(
+        train_id=spec.train_id,
+        checkpoint=spec.checkpoint,
+        verdict=result.verdict,
+        findings=[finding.model_dump() for finding in result.findings],
+        probes=result.probes,
+        evaluations=spec.evaluations,
+    )
+    return Job(**common, **_done(directory, result), diagnosis=diagnosis)
+
+
+def _done(directory: Path, result: Result) -> dict[str, Any]:
     if result.id != directory.name:
         raise HarnessError(f"{directory / 'result.json'} is of job {result.id}: its directory must bear that name")
     return {
@@ -221,8 +159,8 @@ def _done(directory: Path, result: _Result) -> dict[str, Any]:
 
 def _history(path: Path) -> Iterator[Epoch]:
     for number, text in enumerate(_bytes(path).splitlines(), start=1):
-        line = _parse(_LINE, text, path, f" line {number}")
-        yield Epoch(**{name: getattr(line, name) for name in _Line.model_fields})
+        line = _parse(LINE, text, path, f" line {number}")
+        yield Epoch(**{name: getattr(line, name) for name in Line.model_fields})
 
 
 def _verdicts(path: Path) -> Verdicts:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import joinedload
 
 from results.errors import HarnessError
 from results.labels import protocol_id
-from results.schema import Epoch, Evaluation, Job
+from results.schema import Diagnosis, Epoch, Evaluation, Job
 from results.statistics import wilson
 from results.verdicts import Verdicts, unpack
 
@@ -25,9 +25,10 @@ Record = dict[str, Any]
 
 _TRAINING = ("method", "dataset", "model", "seed")
 _SCORE = ("accuracy", "ci_low", "ci_high", "examples")
+_TRUST = ("verdict", "why")
 _COST = ("threat", "seconds", "forwards")
-_ORIGIN = ("attack_params", "warnings", "protocol", "train_id", "evaluate_id")
-COLUMNS = (*_TRAINING, "checkpoint", "attack", *_SCORE, *_COST, *_ORIGIN)
+_ORIGIN = ("attack_params", "broken_by", "warnings", "protocol", "train_id", "evaluate_id")
+COLUMNS = (*_TRAINING, "checkpoint", "attack", *_SCORE, *_TRUST, *_COST, *_ORIGIN)
 _EPOCH = ("epoch", "lr", "loss", "validation_natural", "validation_robust")
 _SPEED = ("images_per_second", "peak_memory", "seconds")
 HISTORY_COLUMNS = (*_TRAINING, "train_id", *_EPOCH, *_SPEED)
@@ -35,17 +36,25 @@ _TIMES = ("started", "finished", "seconds")
 _CIRCUMSTANCES = ("device", "code", "error", "log")
 JOB_COLUMNS = ("id", "kind", "state", *_TRAINING, "checkpoint", "attack", "threat", *_TIMES, *_CIRCUMSTANCES)
 NATURAL, WORST_CASE = "natural", "worst-case"
+VERDICTS = "verdicts"
 
 
 def long_form(
-    store: "Store", *, order: Sequence[str] = (), evaluations: Collection[str] | None = None, **equal: object
+    store: "Store",
+    *,
+    order: Sequence[str] = (),
+    evaluations: Collection[str] | None = None,
+    with_verdicts: bool = False,
+    **equal: object,
 ) -> "DataFrame":
     """One row for each evaluation, and one for each worst case over them.
 
     ``accuracy`` is a fraction with its 95 % Wilson interval ``ci_low`` to ``ci_high``; ``seed`` is the training's.
-    ``attack_params`` (JSON) and ``warnings`` (one a line) are text. Trainings that differ in their seed alone share a
-    ``protocol``. Rows are in the order of methods, then of data set, model, seed, training, threat, checkpoint and
-    attack, with ``natural`` first and ``worst-case`` last.
+    ``attack_params``, ``broken_by`` (JSON: how many examples each part of the attack broke) and ``warnings`` (one a
+    line) are text. ``verdict`` and its reasons ``why`` are those of the training's checkpoint under the threat: of
+    several diagnoses the one that judged most of the evaluations, then the latest; without one it is ``suspect``.
+    Trainings that differ in their seed alone share a ``protocol``. Rows are in the order of methods, then of data set,
+    model, seed, training, threat, checkpoint and attack, with ``natural`` first and ``worst-case`` last.
 
     The row ``worst-case`` counts the examples that withstand everything: the intersection of the verdicts on one
     training's checkpoint under one threat, the natural ones among them (the unchanged image lies in the ball).
@@ -57,14 +66,17 @@ def long_form(
         store: the open store.
         order: methods in the order wanted; the others follow alphabetically.
         evaluations: ids of the evaluations to look at, all by default; worst cases are over these alone.
+        with_verdicts: add a column ``verdicts``: whether each example was still classified correctly, bool (N,).
         equal: a column's value, or a list, tuple or set of the values wanted, such as ``checkpoint="best"``.
 
     Raises:
         HarnessError: if ``equal`` names a column that does not exist.
     """
     _check_columns(equal, COLUMNS)
-    rows = [row for row, _ in _scored(_evaluations(store, evaluations)) if _matches(row, equal)]
-    return _frame(sorted(rows, key=lambda row: _place(row, order)), COLUMNS)
+    scored = _scored(_evaluations(store, evaluations), _diagnoses(store))
+    rows = [{**row, VERDICTS: bits} for row, bits in scored if _matches(row, equal)]
+    rows.sort(key=lambda row: _place(row, order))
+    return _frame(rows, (*COLUMNS, VERDICTS) if with_verdicts else COLUMNS)
 
 
 def verdicts(store: "Store", train_id: str, checkpoint: str, attack: str, **equal: object) -> Verdicts:
@@ -78,7 +90,7 @@ def verdicts(store: "Store", train_id: str, checkpoint: str, attack: str, **equa
     """
     _check_columns(equal, COLUMNS)
     wanted = {**equal, "train_id": train_id, "checkpoint": checkpoint, "attack": attack}
-    found = [(row, bits) for row, bits in _scored(_evaluations(store)) if _matches(row, wanted)]
+    found = [(row, bits) for row, bits in _scored(_evaluations(store), _diagnoses(store)) if _matches(row, wanted)]
     what = f"{attack!r} on the {checkpoint!r} checkpoint of {train_id}"
     if not found:
         raise HarnessError(f"there is no evaluation of {what}; `harness results` lists those there are")
@@ -134,15 +146,38 @@ def _evaluations(store: "Store", ids: Collection[str] | None = None) -> list[Eva
     return [evaluation for evaluation in found if ids is None or evaluation.job_id in ids]
 
 
-def _scored(evaluations: Iterable[Evaluation]) -> Iterator[tuple[Record, Verdicts]]:
+def _diagnoses(store: "Store") -> list[Diagnosis]:
+    with store.reading() as session:
+        return list(session.scalars(select(Diagnosis).options(joinedload(Diagnosis.job))).all())
+
+
+def _scored(evaluations: Iterable[Evaluation], diagnoses: Iterable[Diagnosis]) -> Iterator[tuple[Record, Verdicts]]:
     """Every row of the long form with its verdicts."""
-    groups: dict[tuple[object, ...], list[tuple[Record, Verdicts]]] = defaultdict(list)
+    diagnosed, groups = defaultdict(list), defaultdict(list)
+    for diagnosis in diagnoses:
+        diagnosed[_subject(diagnosis)].append(diagnosis)
     for each in evaluations:
-        row, bits = _measured(each), unpack(each.verdicts, each.examples)
-        groups[each.train_id, each.checkpoint, each.job.threat_norm, each.job.threat_eps].append((row, bits))
-    for group in groups.values():
-        yield from group
-        yield from _worst_cases(group)
+        groups[_subject(each)].append((_measured(each), unpack(each.verdicts, each.examples)))
+    for subject, group in groups.items():
+        trust = _trust(diagnosed[subject], {row["evaluate_id"] for row, _ in group})
+        for row, bits in (*group, *_worst_cases(group)):
+            yield {**row, **trust}, bits
+
+
+def _subject(each: Evaluation | Diagnosis) -> tuple[object, ...]:
+    """What a verdict belongs to: one checkpoint of one training under one threat."""
+    return each.train_id, each.checkpoint, each.job.threat_norm, each.job.threat_eps
+
+
+def _trust(diagnoses: Iterable[Diagnosis], evaluations: set[str]) -> Record:
+    def covers(each: Diagnosis) -> tuple[int, str]:
+        return len(evaluations.intersection(each.evaluations)), each.job.finished
+
+    chosen = max(diagnoses, key=covers, default=None)
+    if chosen is None:
+        return {"verdict": "suspect", "why": "not diagnosed: the run was cut off; the same command goes on"}
+    why = "; ".join(f"{finding['message']} ({finding['evidence']})" for finding in chosen.findings)
+    return {"verdict": chosen.verdict, "why": why}
 
 
 def _worst_cases(group: Sequence[tuple[Record, Verdicts]]) -> Iterator[tuple[Record, Verdicts]]:
@@ -160,6 +195,7 @@ def _worst_cases(group: Sequence[tuple[Record, Verdicts]]) -> Iterator[tuple[Rec
                     "attack_params": json.dumps({"over": over}),
                     "seconds": sum(row["seconds"] for row in rows),
                     "forwards": sum(row["forwards"] for row in rows),
+                    "broken_by": None,
                     "warnings": "",
                     "evaluate_id": None,
                 },
@@ -178,9 +214,14 @@ def _measured(evaluation: Evaluation) -> Record:
         "seconds": job.seconds,
         "forwards": evaluation.forwards,
         "attack_params": json.dumps(evaluation.attack_params, sort_keys=True),
+        "broken_by": _counts(evaluation.details.get("broken_by", {})),
         "warnings": "\n".join(evaluation.warnings),
         "evaluate_id": evaluation.job_id,
     }
+
+
+def _counts(broken_by: Mapping[str, Sequence[int]]) -> str:
+    return json.dumps({part: len(found) for part, found in broken_by.items()})
 
 
 def _score(correct: int, n: int) -> Record:

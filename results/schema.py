@@ -21,6 +21,7 @@ class Base(MappedAsDataclass, DeclarativeBase, kw_only=True):
     type_annotation_map = {  # noqa: RUF012 - the name and form SQLAlchemy asks for
         dict[str, Any]: JSON(none_as_null=True),
         list[str]: JSON(none_as_null=True),
+        list[dict[str, Any]]: JSON(none_as_null=True),
         bytes: LargeBinary(),
         float: Double(),
     }
@@ -59,6 +60,7 @@ class Job(Base):
 
     training: Mapped["Training | None"] = relationship(back_populates="job", default=None)
     evaluation: Mapped["Evaluation | None"] = relationship(back_populates="job", default=None)
+    diagnosis: Mapped["Diagnosis | None"] = relationship(back_populates="job", default=None)
     epochs: Mapped[list["Epoch"]] = relationship(back_populates="job", default_factory=list)
 
     @property
@@ -121,3 +123,21 @@ class Evaluation(Base):
     stages: Mapped[dict[str, Any] | None]
     details: Mapped[dict[str, Any]]
     job: Mapped[Job] = relationship(back_populates="evaluation", init=False, repr=False)
+
+
+class Diagnosis(Base):
+    """Whether the numbers of one checkpoint are to be believed: ``verdict`` and the ``findings`` that it rests on.
+
+    ``evaluations`` are the ids of the jobs whose results were judged, ``probes`` what was measured on the model for it.
+    """
+
+    __tablename__ = "diagnoses"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey(Job.id, ondelete="CASCADE"), primary_key=True, init=False)
+    train_id: Mapped[str] = mapped_column(index=True)
+    checkpoint: Mapped[str]
+    verdict: Mapped[str]
+    findings: Mapped[list[dict[str, Any]]]
+    probes: Mapped[dict[str, Any]]
+    evaluations: Mapped[list[str]]
+    job: Mapped[Job] = relationship(back_populates="diagnosis", init=False, repr=False)

@@ -1,7 +1,8 @@
 """How sure a measured accuracy is, and whether two methods differ."""
 
+from collections.abc import Sequence
 from math import sqrt
-from statistics import NormalDist
+from statistics import NormalDist, mean, stdev
 
 import numpy as np
 
@@ -20,11 +21,9 @@ def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float
     """
     if not 0 <= correct <= n:
         raise HarnessError(f"correct must lie between 0 and n, got {correct=} and {n=}")
-    if not 0 < confidence < 1:
-        raise HarnessError(f"confidence must lie between 0 and 1, for example 0.95, got {confidence}")
+    z = NormalDist().inv_cdf(_upper_level(confidence))
     if n == 0:
         return 0.0, 1.0
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
     p = correct / n
     centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
@@ -54,3 +53,100 @@ def mcnemar_exact(a: Verdicts, b: Verdicts) -> float:
     only_first = int((first & ~second).sum())
     differing = int((first != second).sum())
     return float(binomtest(only_first, differing).pvalue) if differing else 1.0
+
+
+def tango(only_first: int, only_second: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The score interval of the difference of two accuracies on the same ``n`` examples, as fractions.
+
+    ``only_first`` examples are right for the first alone, ``only_second`` for the second alone. It is to pairs what
+    Wilson's interval is to one proportion: the differences that a score test does not reject. Tango 1998,
+    https://doi.org/10.1002/(SICI)1097-0258(19980430)17:8<891::AID-SIM780>3.0.CO;2-B. With ``n = 0``: (-1, 1).
+
+    Raises:
+        HarnessError: unless the counts are possible and ``0 < confidence < 1``.
+    """
+    if min(only_first, only_second) < 0 or only_first + only_second > n:
+        raise HarnessError(f"pairs that differ must be part of all n, got {only_first=}, {only_second=} and {n=}")
+    z = NormalDist().inv_cdf(_upper_level(confidence))
+    if n == 0:
+        return -1.0, 1.0
+
+    def compatible(difference: float) -> bool:
+        # share: the likeliest P(only the second is right) if the difference is this one, a root of a quadratic
+        linear = (2 * n - only_first + only_second) * difference - only_first - only_second
+        constant = -only_second * difference * (1 - difference)
+        share = (sqrt(max(linear**2 - 8 * n * constant, 0.0)) - linear) / (4 * n)
+        variance = n * (2 * share + difference * (1 - difference))
+        return (only_first - only_second - n * difference) ** 2 <= z**2 * variance
+
+    def end(outside: float) -> float:
+        inside = (only_first - only_second) / n
+        for _ in range(60):
+            middle = (inside + outside) / 2
+            inside, outside = (middle, outside) if compatible(middle) else (inside, middle)
+        return outside
+
+    return end(-1.0), end(1.0)
+
+
+def t_interval(values: Sequence[float], confidence: float = 0.95, *, resolution: float = 0.0) -> tuple[float, float]:
+    """Student's interval of the mean of a few independent values, such as one for each seed.
+
+    ``resolution`` is the step between possible values, 1/n for an accuracy on n examples. Values that happen to agree
+    would have no spread and an interval without width; with a resolution they have the least spread that values of
+    that step can have otherwise, as if one of them had come out a step away.
+
+    Raises:
+        HarnessError: with fewer than two values, or unless ``0 < confidence < 1``.
+    """
+    from scipy.stats import t
+
+    centre, error = _mean_and_error(values, resolution)
+    half = float(t.ppf(_upper_level(confidence), len(values) - 1)) * error
+    return centre - half, centre + half
+
+
+def t_test(values: Sequence[float], *, resolution: float) -> float:
+    """The two-sided p-value of Student's test that the mean of the values is 0.
+
+    On the differences of pairs it is the paired t-test. ``resolution``, above 0, is as in :func:`t_interval`.
+
+    Raises:
+        HarnessError: with fewer than two values.
+    """
+    from scipy.stats import t
+
+    centre, error = _mean_and_error(values, resolution)
+    return float(2 * t.sf(abs(centre) / error, len(values) - 1))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values, in the order given: those below 5 % may all be believed with a 5 % risk of any mistake.
+
+    Holm 1979, https://www.jstor.org/stable/4615733. Adjusted values keep the order of the given ones.
+
+    Raises:
+        HarnessError: if a value lies outside [0, 1].
+    """
+    wrong = [value for value in p_values if not 0 <= value <= 1]
+    if wrong:
+        raise HarnessError(f"p-values must lie between 0 and 1, got {wrong[0]}")
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for rejected, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, (len(p_values) - rejected) * p_values[place]))
+        adjusted[place] = highest
+    return adjusted
+
+
+def _upper_level(confidence: float) -> float:
+    if not 0 < confidence < 1:
+        raise HarnessError(f"confidence must lie between 0 and 1, for example 0.95, got {confidence}")
+    return (1 + confidence) / 2
+
+
+def _mean_and_error(values: Sequence[float], resolution: float) -> tuple[float, float]:
+    """The mean and its standard error; the spread of k unequal values is never below resolution / sqrt(k)."""
+    if len(values) < 2:
+        raise HarnessError(f"a spread takes at least two values, got {len(values)}: run more seeds")
+    root = sqrt(len(values))
+    return float(mean(values)), max(float(stdev(values)), resolution / root) / root

@@ -1,6 +1,7 @@
 """What several test files share: a small real data set and specs for quick jobs."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,17 @@ def train_spec(digits):
         return spec.model_copy(update={"protocol": spec.protocol.model_copy(update=changes)})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def zoo(tmp_path_factory):
+    """What the members of the zoo are made of, trained once for all of pytest-xdist's workers."""
+    from zoo import Bases
+
+    own = tmp_path_factory.getbasetemp()
+    directory = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "zoo"
+    directory.mkdir(exist_ok=True)
+    return Bases(directory)
 
 
 def history_of(directory: Path) -> list[dict]:

@@ -33,6 +33,7 @@ def _correct(random, method, attacks, examples):
 
 def _row(method, seed, checkpoint, dataset, attack, correct, examples):
     low, high = wilson(correct, examples)
+    shuffled = np.random.default_rng([seed, correct, *f"{method} {attack}".encode()])
     verdict = "masked" if "ancra" in method else "suspect" if method == "mart" else "trusted"
     return {
         "method": method,
@@ -50,6 +51,7 @@ def _row(method, seed, checkpoint, dataset, attack, correct, examples):
         "train_id": f"train-{method}-{dataset}-{seed}",
         "verdict": verdict,
         "why": {"masked": MASKED, "suspect": SUSPECT, "trusted": ""}[verdict],
+        "verdicts": shuffled.permutation(np.arange(examples) < correct),
     }
 
 

@@ -102,6 +102,36 @@ def write_evaluate(
     return write_result(directory, "evaluate", **{**counts, "warnings": [], "details": {}, **values})
 
 
+def write_diagnose(
+    root: Path,
+    name: str,
+    verdict: str,
+    *findings: str,
+    evaluations: Any = (),
+    train: str = "a",
+    checkpoint: str = "best",
+    threat: dict[str, Any] = LINF,
+    **values: Any,
+) -> Path:
+    """``root/diagnose-NAME``: the verdict on ``train-TRAIN``, with a finding for each message."""
+    full = {
+        "kind": "diagnose",
+        "train": train_spec(),
+        "train_id": f"train-{train}",
+        "checkpoint": checkpoint,
+        "threat": threat,
+        "evaluations": [f"evaluate-{each}" for each in evaluations],
+        "limits": {},
+        "seed": 0,
+    }
+    found = [
+        {"code": f"code-{number}", "severity": verdict, "message": text, "evidence": "seen", "advice": "look"}
+        for number, text in enumerate(findings)
+    ]
+    directory = write_spec(root / f"diagnose-{name}", full)
+    return write_result(directory, "diagnose", **{"verdict": verdict, "findings": found, "probes": {"n": 2}, **values})
+
+
 def write_workspace(root: Path, seed: int = 0, trainings: int = 3, examples: int = 101) -> Path:
     """A jobs root with ``trainings`` trainings, each under three attacks; verdicts are drawn from ``seed``."""
     draw = np.random.default_rng(seed)

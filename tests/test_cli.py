@@ -13,7 +13,8 @@ import typer.main
 
 from harness.cli import app
 
-COMMANDS = ["run", "status", "results", "report", "methods", "models", "datasets", "attacks", "evaluate", "doctor"]
+COMMANDS = ["run", "status", "results", "report", "compare", "methods", "models", "datasets", "attacks"]
+COMMANDS += ["evaluate", "doctor"]
 FIRST_COLUMNS = "method,dataset,model,seed,checkpoint,attack,accuracy,ci_low,ci_high,examples"
 
 
@@ -81,7 +82,7 @@ def test_a_run_prints_the_table_and_says_where_everything_lies(finished):
 
 def test_the_same_command_again_finds_everything_done(finished):
     _, arguments, _ = finished
-    assert "18 jobs, 18 done before" in harness(*arguments)
+    assert "22 jobs, 22 done before" in harness(*arguments)
 
 
 def test_results_csv_has_the_columns_that_scripts_rely_on(finished):
@@ -116,7 +117,7 @@ def test_a_rebuilt_database_says_the_same(finished):
 
 def test_status_counts_the_jobs(finished):
     workspace, _, _ = finished
-    assert "18 jobs: 18 done" in harness("status", "--workspace", workspace)
+    assert "22 jobs: 22 done" in harness("status", "--workspace", workspace)
 
 
 def test_report_writes_the_tables_again(finished):
@@ -126,6 +127,28 @@ def test_report_writes_the_tables_again(finished):
     output = harness("report", "--workspace", workspace)
     assert "pgd-at-ra" in output
     assert len(list((workspace / "reports").glob("*.png"))) >= 2
+
+
+def test_compare_says_in_a_sentence_who_wins(finished):
+    """Two epochs of natural training stand against nothing; pgd-at-ra is not to be believed without AutoAttack."""
+    workspace, _, _ = finished
+    output = harness("compare", "natural", "pgd-at-ra", "--workspace", workspace)
+    assert "points of worst-case accuracy" in output
+    assert "on the same 30 test examples (digits, small-cnn, Linf 0.2, best checkpoint)" in output
+    assert "exact McNemar" in output
+    assert "pgd-at-ra is suspect: " in output
+    last = harness("compare", "pgd-at-ra", "natural", "--attack", "fgsm", "--checkpoint", "last", "-w", workspace)
+    assert "points of fgsm accuracy" in last
+    output = harness("compare", "natural", "pgd-at", "--workspace", workspace, code=2)
+    assert "unknown method 'pgd-at'. Did you mean 'pgd-at-ra'?" in output
+    assert len(output.strip().splitlines()) == 1
+
+
+def test_a_run_ranks_the_methods(finished):
+    workspace, _, output = finished
+    assert "rank: 1 + the number of methods" in output
+    (path,) = (workspace / "reports").glob("table_*_best.csv")
+    assert set(pd.read_csv(path)["rank"]) <= {1, 2}
 
 
 @pytest.mark.parametrize(
@@ -141,6 +164,7 @@ def test_report_writes_the_tables_again(finished):
         (["status"], "harness run"),
         (["report"], "harness run"),
         (["results", "--csv"], "harness run"),
+        (["compare", "trades", "mart"], "harness run"),
         (["evaluate", "--model", "nowhere.py:make", "--dataset", "digits"], "nowhere.py does not exist"),
         (["evaluate", "--model", "make", "--dataset", "digits"], "FILE.py:FACTORY or robustbench:NAME, got 'make'"),
     ],
@@ -194,7 +218,27 @@ def test_evaluate_attacks_a_model_from_a_file_with_weights(model_file, tmp_path)
     share = 100 * (load_digits().target == 3).mean()
     assert float(rows["natural"]) == pytest.approx(share, abs=0.3)
     assert rows["fgsm"] == rows["pgd-5"] == rows["natural"] == rows["worst-case"]
-    assert "suspect" in output
+    assert "verdict: masked" in output
+    assert "zero-gradient" in output
+
+
+def test_strict_fails_unless_the_model_is_trusted_and_limits_are_settings(model_file):
+    own = [
+        "evaluate",
+        "--model",
+        f"{model_file}:make",
+        "--dataset",
+        "digits",
+        "--test-examples",
+        20,
+        "--attacks",
+        "fgsm",
+    ]
+    assert "weak-evaluation" in harness(*own)
+    assert "verdict: suspect" in harness(*own, "--strict", code=1)
+    assert "verdict: trusted" in harness(*own, "--strict", "--set", "diagnostics.weak-evaluation.suspect=2")
+    output = harness(*own, "--set", "protocol.lr=1", code=2)
+    assert "unknown owner of a --set 'protocol'" in output
 
 
 def test_evaluate_refuses_what_is_no_model(model_file):

@@ -9,13 +9,14 @@ import typer.main
 from test_evaluation import LABELS, MARGINS, Threshold, constant_images
 
 from harness import registry
+from harness.checks import checks_table
 from harness.cli import app
 from harness.experiment import select_methods
 from harness.registry import load_plugins
 from harness.training import train
 
 ROOT = Path(__file__).parents[1]
-README, CONTRIBUTING = ((ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md"))
+README, CONTRIBUTING, TRUST = ((ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md", "docs/trust.md"))
 
 
 def python_blocks(text):
@@ -49,6 +50,17 @@ def test_the_readme_names_every_command(command):
 def test_the_readme_names_everything_registered(kind):
     names = select_methods(["all"]) if kind == "methods" else list(getattr(registry, kind))
     assert [name for name in names if f"`{name}`" not in README] == []
+
+
+def test_the_table_of_checks_is_the_one_in_force():
+    shown = re.search(r"<!-- checks -->\n(.*?)<!-- /checks -->", TRUST, re.S)
+    assert shown
+    assert shown[1] == checks_table()
+
+
+@pytest.mark.parametrize("verdict", ["trusted", "suspect", "masked"])
+def test_every_verdict_is_explained(verdict):
+    assert f"| `{verdict}` |" in TRUST
 
 
 def test_the_tested_versions_satisfy_the_requirements():

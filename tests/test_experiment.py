@@ -3,9 +3,10 @@
 import pytest
 
 from harness.errors import HarnessError, UnknownName
-from harness.experiment import Request, parse_value, plan, select_methods
+from harness.experiment import Request, plan, select_methods
 from harness.registry import load_plugins
-from harness.specs import EvaluateSpec, TrainSpec, job_id, parse_spec
+from harness.settings import parse_value
+from harness.specs import DiagnoseSpec, EvaluateSpec, TrainSpec, job_id, parse_spec
 
 SEVEN = ["natural", "pgd-at", "trades", "mart", "pgd-at-ancra", "trades-ancra", "mart-ancra"]
 
@@ -30,6 +31,68 @@ def test_every_checkpoint_meets_every_attack_after_training(jobs_of):
     assert len(evaluations) == 2 * 2 * 3  # seeds, checkpoints, and natural beside the two attacks
     assert all(job.needs == (job.spec.train_id,) for job in evaluations)
     assert {job.spec.attack.name for job in evaluations} == {"natural", "fgsm", "cw"}
+
+
+def test_every_checkpoint_is_diagnosed_after_its_evaluations(jobs_of):
+    jobs = jobs_of(attacks=["fgsm"], seeds=[0, 1])
+    diagnoses = [job for job in jobs if isinstance(job.spec, DiagnoseSpec)]
+    assert len(diagnoses) == 2 * 2
+    for job in diagnoses:
+        own = {
+            each.id
+            for each in jobs
+            if isinstance(each.spec, EvaluateSpec)
+            and (each.spec.train_id, each.spec.checkpoint) == (job.spec.train_id, job.spec.checkpoint)
+        }
+        assert set(job.spec.evaluations) == own
+        assert set(job.needs) == {job.spec.train_id, *own}
+        assert len(own) == 2
+
+
+def test_a_diagnosis_takes_in_what_was_evaluated_before_on_the_same_examples(digits):
+    """AutoAttack yesterday, adaptive today: one verdict over both; a trial on fewer examples has no part in it."""
+    ask = {"methods": ["trades"], "data": digits, "checkpoints": ["best"]}
+    yesterday = [job.spec for job in plan(Request(attacks=["autoattack"], **ask))]
+    trial = [job.spec for job in plan(Request(attacks=["cw"], test_examples=50, **ask))]
+    other = [job.spec for job in plan(Request(attacks=["cw"], seeds=[1], **ask))]
+    earlier = [spec for spec in (*yesterday, *trial, *other) if isinstance(spec, EvaluateSpec)]
+    jobs = plan(Request(attacks=["adaptive"], **ask), earlier)
+    (diagnosis,) = [job for job in jobs if isinstance(job.spec, DiagnoseSpec)]
+    planned = {job.id for job in jobs if isinstance(job.spec, EvaluateSpec)}
+    assert set(diagnosis.spec.evaluations) == planned | {job_id(spec) for spec in yesterday[1:3]}
+    assert set(diagnosis.needs) == planned | {diagnosis.spec.train_id}
+
+
+def test_siblings_share_a_base_and_attack_each_other_where_an_attack_wants_them(digits):
+    """Variants of one objective, of one seed; nothing else, and no job for attacks that look at the model alone."""
+    methods = ["pgd-at", "trades", "pgd-at-ancra", "pgd-at-ra", "natural"]
+    jobs = plan(Request(methods=methods, data=digits, attacks=["fgsm", "adaptive"], checkpoints=["best"], seeds=[0, 1]))
+    trains = {job.id: job.spec for job in jobs if isinstance(job.spec, TrainSpec)}
+    expected = {
+        "pgd-at": {"pgd-at-ancra", "pgd-at-ra"},
+        "pgd-at-ancra": {"pgd-at", "pgd-at-ra"},
+        "pgd-at-ra": {"pgd-at", "pgd-at-ancra"},
+        "trades": set(),
+        "natural": set(),
+    }
+    for job in jobs:
+        if isinstance(job.spec, EvaluateSpec):
+            siblings = {each.train.method.name for each in job.spec.siblings}
+            assert siblings == (expected[job.spec.train.method.name] if job.spec.attack.name == "adaptive" else set())
+            assert all(trains[each.train_id].seed == job.spec.seed for each in job.spec.siblings)
+            assert set(job.needs) == {job.spec.train_id, *(each.train_id for each in job.spec.siblings)}
+
+
+def test_thresholds_are_settings_of_the_diagnosis_alone(jobs_of):
+    key = "fgsm-beats-pgd.masked"
+    changed = jobs_of(settings=[f"diagnostics.{key}=5"])
+    for before, after in zip(jobs_of(), changed, strict=True):
+        if isinstance(after.spec, DiagnoseSpec):
+            assert after.spec.limits == {key: 5.0}
+        else:
+            assert after.id == before.id
+    with pytest.raises(UnknownName, match=r"unknown setting of diagnostics 'fgsm-beats-pgd\.mask'. Did you mean"):
+        jobs_of(settings=["diagnostics.fgsm-beats-pgd.mask=5"])
 
 
 def test_the_identity_is_the_whole_spec_and_nothing_else(jobs_of):
@@ -81,7 +144,7 @@ def test_another_radius_keeps_the_proportion_of_the_training_step(jobs_of):
         ({"checkpoints": ["lats"]}, r"unknown checkpoint 'lats'. Did you mean 'last'\?"),
         ({"settings": ["trades.bate=3"]}, r"unknown setting of trades 'bate'. Did you mean 'beta'\?"),
         ({"settings": ["trade.beta=3"]}, r"unknown owner of a --set 'trade'. Did you mean 'trades'\?"),
-        ({"settings": ["beta=3"]}, r"--set takes METHOD.FIELD=VALUE .* got 'beta=3'"),
+        ({"settings": ["beta=3"]}, r"--set takes OWNER.FIELD=VALUE .* got 'beta=3'"),
         ({"settings": ["trades.beta=much"]}, r"trades\.beta = 'much'|got 'much'"),
         ({"settings": ["protocol.epochs=0"]}, "protocol.epochs"),
         ({"epochs": 0}, r"protocol.epochs = 0: .* greater than or equal to 1"),

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from reports_example import ATTACKS, MASKED, METHODS, results, score
 from rich.console import Console
+from scipy.stats import ttest_1samp
 
 from reports.table import comparison, to_csv, to_latex, to_markdown, to_terminal
 from reports.table.latex import escape
@@ -43,7 +44,7 @@ def test_markdown_numbers_and_bold_equal_the_table(checkpoint):
     frame = results()
     table = comparison(frame, checkpoint=checkpoint)
     header, *lines = markdown_cells(to_markdown(table))
-    assert header == ["method", *table.attacks, *table.differences, "verdict"]
+    assert header == ["method", *table.attacks, *table.differences, "rank", "verdict"]
     for line, row in zip(lines, table.rows, strict=True):
         assert line[0] == row.method
         for text, attack in zip(line[1:], table.attacks, strict=False):
@@ -53,7 +54,8 @@ def test_markdown_numbers_and_bold_equal_the_table(checkpoint):
             assert high == pytest.approx(100 * score(frame, row.method, attack, "ci_high", checkpoint), abs=0.0101)
             assert text.startswith("**") == row.cells[attack].best
             assert bool(re.match(r"\*\d", text)) == row.cells[attack].inflated
-        differences = line[1 + len(table.attacks) : -1]
+        assert line[-2] == str(row.rank)
+        differences = line[1 + len(table.attacks) : -2]
         assert [float(text) for text in differences] == [
             pytest.approx(100 * row.differences[name], abs=0.0051) for name in table.differences
         ]
@@ -73,7 +75,8 @@ def test_latex_numbers_and_bold_equal_the_table():
             low, high = map(float, spread.removeprefix(r"\scriptsize ").split("--"))
             assert low <= round(100 * cell.low, 6) < low + 0.1
             assert high - 0.1 < round(100 * cell.high, 6) <= high
-        gaps = [float(text.strip("$")) for text in values[1 + len(table.attacks) :]]
+        assert values[-1] == str(row.rank)
+        gaps = [float(text.strip("$")) for text in values[1 + len(table.attacks) : -1]]
         assert gaps == [pytest.approx(100 * row.differences[name], abs=0.0051) for name in table.differences]
 
 
@@ -87,8 +90,22 @@ def test_csv_reads_back_exactly():
             assert float(line[f"{attack} low"]) == score(frame, row.method, attack, "ci_low")
             assert float(line[f"{attack} high"]) == score(frame, row.method, attack, "ci_high")
             assert (line[f"{attack} std"], line[f"{attack} examples"]) == ("", "200")
-        assert float(line["AA - adaptive"]) == row.differences["AA - adaptive"]
+        assert float(line["AA - worst"]) == row.differences["AA - worst"]
+        assert line["rank"] == str(row.rank)
         assert line["best"].split() == [attack for attack in table.attacks if row.cells[attack].best]
+
+
+def test_csv_of_several_seeds_has_the_t_interval_of_their_mean():
+    frame = results(seeds=(0, 1, 2))
+    table = comparison(frame)
+    for row, line in zip(table.rows, csv.DictReader(io.StringIO(to_csv(table))), strict=True):
+        where = (frame["method"] == row.method) & (frame["attack"] == "cw") & (frame["checkpoint"] == "best")
+        own = frame[where]["accuracy"]
+        ends = tuple(ttest_1samp(own, 0).confidence_interval(0.95))
+        assert (float(line["cw low"]), float(line["cw high"])) == pytest.approx(
+            (max(ends[0], 0.0), min(ends[1], 1.0)), abs=1e-12
+        )
+        assert float(line["cw std"]) == pytest.approx(own.std(ddof=1), abs=1e-12)
 
 
 @pytest.mark.parametrize("form", [to_markdown, to_latex], ids=["markdown", "latex"])
@@ -120,12 +137,21 @@ def test_rows_with_fewer_seeds_say_how_many():
     assert [line[0] for line in markdown_cells(to_markdown(table))[1:]] == ["pgd-at (n = 1)", "trades (n = 2)"]
 
 
-def test_a_missing_evaluation_leaves_a_dash():
-    frame = results(["pgd-at", "trades"])
+def test_without_verdicts_on_the_examples_there_is_no_rank():
+    table = comparison(results(["pgd-at", "trades"]).drop(columns="verdicts"))
+    for form in (to_markdown, to_latex, lambda table: shown(table, 100)):
+        assert "rank" not in form(table)
+    assert [line["rank"] for line in csv.DictReader(io.StringIO(to_csv(table)))] == ["", ""]
+
+
+def test_a_missing_evaluation_leaves_a_dash_and_no_rank():
+    frame = results(["pgd-at", "trades", "mart"])
     table = comparison(frame[(frame["method"] != "trades") | (frame["attack"] != "cw")])
     place = 1 + table.attacks.index("cw")
     assert [line[place] for line in markdown_cells(to_markdown(table))[1:]][1] == "-"
     assert latex_cells(to_latex(table))[2][place] == "--"
+    assert markdown_cells(to_markdown(table))[2][-2] == "-"
+    assert latex_cells(to_latex(table))[2][-1] == "--"
     assert "-" in shown(table, 100)
 
 
@@ -169,9 +195,10 @@ def test_the_terminal_shows_every_number_whole_at_usual_widths(width):
     assert max(map(len, lines)) <= width
     for row in table.rows:
         (line,) = (line for line in lines if line.split()[:1] == [row.method] and len(line.split()) > 2)
-        gap = f"{100 * row.differences['AA - adaptive'] + 0.0:+.2f}"
-        assert line.split()[1:-1] == [f"{100 * row.cells[attack].accuracy:.2f}" for attack in table.attacks]
-        assert float(line.split()[-1]) == pytest.approx(float(gap), abs=0.0101)
+        *accuracies, gap, rank = line.split()[1:]
+        assert accuracies == [f"{100 * row.cells[attack].accuracy:.2f}" for attack in table.attacks]
+        assert float(gap) == pytest.approx(100 * row.differences["AA - worst"], abs=0.0051)
+        assert rank == str(row.rank)
 
 
 def test_the_terminal_goes_on_in_a_second_block_where_the_width_is_too_small():

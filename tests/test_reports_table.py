@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from reports_example import ATTACKS, MASKED, METHODS, SUSPECT, results, score
+from scipy.stats import binomtest, ttest_1samp
 
 from reports.order import ordered_attacks, ordered_methods
 from reports.table import comparison, comparisons
@@ -59,7 +60,7 @@ def test_every_cell_holds_the_accuracy_interval_and_examples_of_its_row_in_the_f
                 assert cell.std is None
 
 
-def test_several_seeds_become_mean_and_sample_standard_deviation():
+def test_several_seeds_become_mean_sample_standard_deviation_and_t_interval():
     frame = results(seeds=(0, 1, 2))
     for each in comparison(frame).rows:
         assert each.seeds == (0, 1, 2)
@@ -69,7 +70,9 @@ def test_several_seeds_become_mean_and_sample_standard_deviation():
             assert len(own) == 3
             assert cell.accuracy == pytest.approx(np.mean(own), abs=1e-12)
             assert cell.std == pytest.approx(np.std(own, ddof=1), abs=1e-12)
-            assert cell.low is None
+            low, high = ttest_1samp(own, 0).confidence_interval(0.95) if own.nunique() > 1 else (None, None)
+            assert low is None or (cell.low, cell.high) == pytest.approx((max(low, 0), min(high, 1)), abs=1e-12)
+            assert cell.low < cell.accuracy < cell.high or cell.accuracy in (0, 1)
 
 
 def test_best_is_the_highest_of_its_column_as_printed_and_ties_share_it():
@@ -120,14 +123,15 @@ def test_without_verdicts_nothing_is_marked():
     assert not any(cell.inflated for each in table.rows for cell in each.cells.values())
 
 
-def test_differences_are_autoattack_minus_adaptive_and_best_minus_last_worst_case():
+def test_differences_are_autoattack_minus_worst_case_and_best_minus_last_worst_case():
     frame = results()
     best, last = comparisons(frame)
-    assert best.differences == ("AA - adaptive",)
-    assert last.differences == ("AA - adaptive", "best - last")
+    assert best.differences == ("AA - worst",)
+    assert last.differences == ("AA - worst", "best - last")
+    assert any("overestimation by AutoAttack" in note for note in best.notes)
     for each in best.rows:
-        gap = score(frame, each.method, "autoattack") - score(frame, each.method, "adaptive")
-        assert each.differences["AA - adaptive"] == pytest.approx(gap, abs=1e-12)
+        gap = score(frame, each.method, "autoattack") - score(frame, each.method, "worst-case")
+        assert each.differences["AA - worst"] == pytest.approx(gap, abs=1e-12)
     for each in last.rows:
         lost = score(frame, each.method, "worst-case") - score(frame, each.method, "worst-case", checkpoint="last")
         assert each.differences["best - last"] == pytest.approx(lost, abs=1e-12)
@@ -135,7 +139,7 @@ def test_differences_are_autoattack_minus_adaptive_and_best_minus_last_worst_cas
 
 def test_differences_compare_the_same_examples_only():
     frame = results()
-    frame.loc[frame["attack"] == "adaptive", "examples"] = 100
+    frame.loc[frame["attack"] == "autoattack", "examples"] = 300
     assert comparison(frame).differences == ()
 
 
@@ -185,3 +189,61 @@ def test_a_worst_case_over_fewer_attacks_is_neither_best_nor_compared():
     differences = {each.method: each.differences for each in comparison(less, checkpoint="last").rows}
     assert "best - last" in differences["pgd-at"]
     assert "best - last" not in differences["trades"]
+
+
+def ranked(table):
+    return {each.method: each.rank for each in table.rows}
+
+
+def with_worst_cases(frame, **correct):
+    """The frame with the first so many examples right in the worst case at the best checkpoint, by method."""
+    frame = frame.copy()
+    for method, number in correct.items():
+        where = (frame["method"] == method) & (frame["attack"] == "worst-case") & (frame["checkpoint"] == "best")
+        frame.loc[where, "verdicts"] = frame.loc[where, "verdicts"].map(lambda bits, n=number: np.arange(len(bits)) < n)
+    return frame
+
+
+def test_ranks_count_the_methods_that_are_significantly_better():
+    """Steps of 8 of nested examples: p = 2 / 2^8, times 3 pairs 0.023; a step of 4 is a tie (0.125)."""
+    frame = with_worst_cases(results(["natural", "trades", "mart"]), natural=100, trades=108, mart=112)
+    assert binomtest(8, 8).pvalue * 3 < 0.05 < binomtest(4, 4).pvalue
+    table = comparison(frame)
+    assert ranked(table) == {"natural": 3, "trades": 1, "mart": 1}
+    assert any(note.startswith("rank: 1 + the number of methods") and "McNemar" in note for note in table.notes)
+
+
+def test_ranks_over_seeds_are_by_the_t_test():
+    """Each seed's difference of 8 examples is McNemar's proof; over two seeds that differ widely it is none."""
+    frame = results(["trades", "mart"], seeds=(0, 1))
+    apart = with_worst_cases(frame, trades=100)
+    for seed, correct in {0: 110, 1: 170}.items():
+        apart = pd.concat(
+            [
+                apart[(apart["method"] != "mart") | (apart["seed"] != seed)],
+                with_worst_cases(apart[(apart["method"] == "mart") & (apart["seed"] == seed)], mart=correct),
+            ]
+        )
+    table = comparison(apart)
+    assert ranked(table) == {"trades": 1, "mart": 1}
+    assert any("paired t-tests over seeds" in note and "McNemar" not in note for note in table.notes)
+    assert ranked(comparison(with_worst_cases(frame, trades=100, mart=160))) == {"trades": 2, "mart": 1}
+
+
+def test_only_a_worst_case_over_every_attack_that_is_no_illusion_has_a_rank():
+    """TRADES was attacked by less than the others; a masked model without an adaptive attack would be flattered."""
+    frame = results(["pgd-at", "trades", "mart", "mart-ancra"])
+    less = (frame["method"] == "trades") & (frame["attack"] == "cw")
+    assert {method for method, rank in ranked(comparison(frame[~less])).items() if rank is None} == {"trades"}
+    blind = comparison(frame[frame["attack"] != "adaptive"])
+    assert {method for method, rank in ranked(blind).items() if rank is None} == {"mart-ancra"}
+    alone = comparison(frame[frame["method"] == "mart"])
+    assert ranked(alone) == {"mart": None}
+    assert not any(note.startswith("rank") for note in alone.notes)
+    assert not comparison(frame.drop(columns="verdicts")).ranked
+
+
+def test_protocols_of_one_method_are_ranked_as_rows_of_their_own():
+    first, second = (with_worst_cases(results(["trades"]), trades=correct) for correct in (100, 120))
+    table = comparison(pd.concat([first, second.assign(protocol="4fee9c", train_id="train-4fee9c01d2")]))
+    assert ranked(table) == {"trades @a1b2c3": 2, "trades @4fee9c": 1}

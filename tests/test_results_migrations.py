@@ -9,10 +9,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from results_jobs import write_train
+from results_jobs import write_diagnose, write_train
 from sqlalchemy import Column, Integer, MetaData, Table, create_engine
 
 from results.errors import HarnessError
@@ -70,10 +71,24 @@ def test_a_database_newer_than_the_code_is_refused_and_left_alone(tmp_path):
     assert list(jobs(Store.open(path)).id) == ["train-a"]
 
 
+def test_a_store_of_the_first_revision_is_brought_up_to_date_with_what_it_holds(tmp_path):
+    """As written by the first release: its jobs stay, and there is room for diagnoses."""
+    path = tmp_path / "harness.db"
+    Store.open(path).ingest(write_train(tmp_path, "a"))
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        settings = config()
+        settings.attributes["connection"] = connection
+        command.downgrade(settings, "harness_0001")
+    engine.dispose()
+    store = Store.open(path)
+    assert store.ingest(write_diagnose(tmp_path, "d", "trusted"))
+    assert list(jobs(store).id) == ["diagnose-d", "train-a"]
+    assert differences(path, Base.metadata) == []
+
+
 def test_the_schema_can_be_taken_back(tmp_path):
     """The first revision's downgrade leaves no table of ours."""
-    from alembic import command
-
     Store.open(tmp_path / "harness.db")
     engine = create_engine(f"sqlite:///{tmp_path / 'harness.db'}")
     with engine.begin() as connection:
@@ -106,7 +121,7 @@ def test_the_store_works_out_of_the_wheel_in_any_directory(tmp_path):
         "print(results.__file__)"
     )
     environment = {**os.environ, "PYTHONPATH": str(installed), "PYTHONSAFEPATH": "1"}
-    command = [sys.executable, "-c", code]
-    ran = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True, check=True)
+    run_code = [sys.executable, "-c", code]
+    ran = subprocess.run(run_code, cwd=elsewhere, env=environment, capture_output=True, text=True, check=True)
     assert Path(ran.stdout.strip()).is_relative_to(installed)
     assert differences(elsewhere / "new.db", Base.metadata) == []

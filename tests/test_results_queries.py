@@ -9,12 +9,14 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from results_jobs import LINF, train_spec, write_evaluate, write_failure, write_train, write_workspace
+from results_jobs import LINF, train_spec, write_diagnose, write_evaluate, write_failure, write_train, write_workspace
 from scipy.stats import binomtest
+from sqlalchemy import select
 
 from results.errors import HarnessError
 from results.labels import threat_label
 from results.queries import history, jobs, long_form, to_csv, to_json, verdicts
+from results.schema import Evaluation
 from results.store import Store
 from results.verdicts import pack, unpack
 
@@ -71,10 +73,10 @@ def test_a_row_holds_the_accuracy_and_its_wilson_interval(store, tmp_path):
 
 def test_the_columns_are_the_promised_ones_with_or_without_rows(store, tmp_path):
     """Other people's scripts read the first ten by position."""
-    assert to_csv(long_form(store)).startswith(FIRST_COLUMNS + ",threat,")
+    assert to_csv(long_form(store)).startswith(FIRST_COLUMNS + ",verdict,")
     assert (history(store).empty, jobs(store).empty, json.loads(to_json(long_form(store)))) == (True, True, [])
     store.ingest_all(write_workspace(tmp_path / "jobs"))
-    assert to_csv(long_form(store)).startswith(FIRST_COLUMNS + ",threat,")
+    assert to_csv(long_form(store)).startswith(FIRST_COLUMNS + ",verdict,")
 
 
 def test_seeds_share_a_protocol_and_nothing_else_does(store, tmp_path):
@@ -174,6 +176,62 @@ def test_an_experiments_own_evaluations_make_its_worst_case(store, tmp_path):
     frame = long_form(store, evaluations=["evaluate-p"])
     assert list(frame.attack) == ["pgd-20", "worst-case"]
     assert list(frame.accuracy) == [0.75, 0.75]
+
+
+def trust(store, **equal):
+    frame = long_form(store, **equal)
+    (said,) = set(zip(frame.verdict, frame.why, strict=True))
+    return said
+
+
+def test_a_verdict_is_shared_by_all_rows_of_one_checkpoint_and_threat_and_by_no_other(store, tmp_path):
+    """The rows of the worst case too; what nobody diagnosed is never trusted."""
+    for number, (checkpoint, threat) in enumerate([("best", LINF), ("last", LINF), ("best", {**LINF, "eps": 0.1})]):
+        for attack in ("natural", "fgsm"):
+            name = f"{attack}-{number}"
+            store.ingest(write_evaluate(tmp_path, name, [1, 0], attack=attack, checkpoint=checkpoint, threat=threat))
+    store.ingest(write_diagnose(tmp_path, "m", "masked", "gradients lie", "loss rises", evaluations=["fgsm-0"]))
+    store.ingest(write_diagnose(tmp_path, "t", "trusted", checkpoint="last", evaluations=["fgsm-1"]))
+    assert len(long_form(store, checkpoint="best", threat="Linf 0.2")) == 3
+    assert trust(store, checkpoint="best", threat="Linf 0.2") == ("masked", "gradients lie (seen); loss rises (seen)")
+    assert trust(store, checkpoint="last") == ("trusted", "")
+    assert trust(store, threat="Linf 0.1")[0] == "suspect"
+    assert "not diagnosed" in trust(store, threat="Linf 0.1")[1]
+
+
+def test_the_verdict_that_judged_most_counts_then_the_latest(store, tmp_path):
+    """A later run with fewer attacks takes nothing back; the same judgement made again does."""
+    for attack in ("natural", "autoattack", "adaptive"):
+        store.ingest(write_evaluate(tmp_path, attack, [1, 0], attack=attack))
+    everything = ["natural", "autoattack", "adaptive"]
+    times = {"finished": "2026-05-01T00:00:00Z"}
+    store.ingest(write_diagnose(tmp_path, "1", "masked", "gap", evaluations=everything))
+    store.ingest(write_diagnose(tmp_path, "2", "suspect", "weak", evaluations=["natural"], **times))
+    assert trust(store) == ("masked", "gap (seen)")
+    store.ingest(write_diagnose(tmp_path, "3", "trusted", evaluations=everything, **times))
+    assert trust(store) == ("trusted", "")
+
+
+def test_what_broke_the_examples_is_counted_in_the_row_and_kept_one_by_one(store, tmp_path):
+    details = {"broken_by": {"apgd-ce": [0, 3], "apgd-t": [], "square": [2]}, "lost": 0}
+    store.ingest(write_evaluate(tmp_path, "a", [0, 1, 0, 0], attack="autoattack", details=details))
+    row = by_attack(long_form(store))["autoattack"]
+    assert json.loads(row["broken_by"]) == {"apgd-ce": 2, "apgd-t": 0, "square": 1}
+    assert pd.isna(by_attack(long_form(store))["worst-case"]["broken_by"])
+    with store.reading() as session:
+        assert session.scalars(select(Evaluation)).one().details == details
+
+
+def test_rows_come_with_their_verdicts_where_they_are_asked_for(store, tmp_path):
+    """Each row's own, worst cases among them, and nothing else changes."""
+    store.ingest_all(write_workspace(tmp_path / "jobs"))
+    store.ingest(write_evaluate(tmp_path, "short", [1, 0, 1], train="0-0", spec=train_spec(), attack="cw"))
+    frame = long_form(store, with_verdicts=True)
+    assert to_csv(frame.drop(columns="verdicts")) == to_csv(long_form(store))
+    for row in frame.to_dict("records"):
+        keys = ("train_id", "checkpoint", "attack", "examples")
+        assert row["verdicts"].tolist() == verdicts(store, **{key: row[key] for key in keys}).tolist()
+        assert row["verdicts"].mean() == pytest.approx(row["accuracy"])
 
 
 def test_history_has_a_row_an_epoch_and_a_column_a_term(store, tmp_path):

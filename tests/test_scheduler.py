@@ -55,19 +55,19 @@ def run(tmp_path, digits):
 
 def test_every_job_is_done_once_and_a_second_run_finds_it_done(run):
     first, _, store = run(["natural"])
-    assert (len(first.done), len(first.reused), first.failed) == (3, 0, {})
+    assert (len(first.done), len(first.reused), first.failed) == (4, 0, {})
     before = long_form(store)
     second, recorder, store = run(["natural"])
-    assert (len(second.done), len(second.reused)) == (0, 3)
+    assert (len(second.done), len(second.reused)) == (0, 4)
     assert recorder.events == []
     assert long_form(store).equals(before)
 
 
 def test_one_failed_job_stops_only_those_that_need_it(run, tmp_path):
-    """The broken method's evaluations are blocked; the sound method is trained and evaluated."""
+    """The broken method's evaluations and their diagnosis are blocked; the sound method is trained and evaluated."""
     outcome, recorder, store = run(["faulty", "natural"])
     assert list(outcome.failed.values()) == ["ZeroDivisionError: division by zero"]
-    assert len(outcome.blocked) == 2
+    assert len(outcome.blocked) == 3
     assert set(long_form(store)["method"]) == {"natural"}
     assert [event[3] for event in recorder.events if event[0] == "failed"] == [True, False]
     failed = tmp_path / "jobs" / next(iter(outcome.failed))
@@ -113,7 +113,8 @@ def test_a_failure_is_forgotten_once_the_job_succeeds(run, tmp_path, monkeypatch
 SCHEDULER = """
 import sys
 from pathlib import Path
-from harness.session import executor_for, place_of, prepare, run
+from harness.executors import InlineExecutor, Slot
+from harness.session import place_of, prepare, run
 from harness.experiment import Request
 from functools import partial
 from results.store import Store
@@ -124,7 +125,7 @@ place = place_of(workspace, "digits", workspace / "data", [])
 size = dict(epochs=3, train_examples=600, test_examples=20)
 ask = partial(Request, methods=["natural"], attacks=["fgsm"], checkpoints=["last"], **size)
 jobs = prepare(place, ask)
-outcome = run(place, jobs, Store.open(workspace / "harness.db"), Console(), executor_for("inline", 1), quiet=True)
+outcome = run(place, jobs, Store.open(workspace / "harness.db"), Console(), InlineExecutor(Slot("cpu", 1)), quiet=True)
 print(len(outcome.done) + len(outcome.reused), len(outcome.failed))
 """
 
@@ -136,6 +137,6 @@ def test_two_schedulers_on_one_workspace_share_the_work(tmp_path):
     command = [sys.executable, script, tmp_path]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     for process in both:
-        assert process.communicate(timeout=120)[0].split() == ["3", "0"]
+        assert process.communicate(timeout=120)[0].split() == ["4", "0"]
     for log in tmp_path.glob("jobs/*/log.txt"):
         assert len(log.read_text().splitlines()) == 1

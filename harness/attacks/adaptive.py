@@ -18,7 +18,7 @@ from harness.threat import Threat
 TRANSFER = "transfer:"
 
 _REPEATS = 5
-_PROBE = 16  # images that show whether the forward pass is random
+PROBE = 16  # images that show whether the forward pass is random
 
 
 class _Run(NamedTuple):
@@ -40,15 +40,15 @@ class Adaptive:
 
     The gradient is a stand-in's; the real model judges every iterate. For each stand-in first the cross-entropy, then
     the untargeted difference of logits (DLR; the margin where there are but two classes), then the targeted DLR
-    towards each of the ``targets`` best other classes. A stand-in with an attribute ``aimed`` is called with the
-    images and the target classes, and serves the targeted losses alone. Models of related methods come last, with the
-    untargeted losses. A model whose forward pass is random counts as fooled when it is wrong five times in a row.
-    After Tramer et al. 2020, https://arxiv.org/abs/2002.08347, and Croce & Hein 2020,
-    https://arxiv.org/abs/2003.01690.
+    towards the best other class, and towards the next up to ``targets`` with the model and the stand-ins that have
+    broken something. A stand-in with an attribute ``aimed`` is called with the images and the target classes, and
+    serves the targeted losses alone. Models of related methods come last, with the untargeted losses. A model whose
+    forward pass is random counts as fooled when it is wrong five times in a row. After Tramer et al. 2020,
+    https://arxiv.org/abs/2002.08347, and Croce & Hein 2020, https://arxiv.org/abs/2003.01690.
     """
 
     summary: ClassVar[str] = "Auto-PGD on the model and on every differentiable view of it"
-    uses_siblings: ClassVar[bool] = True
+    uses_views: ClassVar[bool] = True
 
     steps: int = 100
     targets: int = 3
@@ -62,12 +62,14 @@ class Adaptive:
         """See :class:`harness.attacks.base.Attack`; a part is a loss on a view."""
         stand_ins = {"model": model, **views}
         x_adv, left = x.clone(), torch.arange(len(x), device=x.device)
-        part, parts = torch.full_like(y, -1), list[str]()
+        part, parts, useful = torch.full_like(y, -1), list[str](), {"model"}
         with evaluating(*stand_ins.values()), frozen(*stand_ins.values()):
             judge = _Judge(model, x)
             for run in self._runs(stand_ins):
                 if not len(left):
                     break
+                if run.rank > 1 and run.view not in useful:
+                    continue
                 images, labels, stand_in = x[left], y[left], stand_ins[run.view]
                 target = _target(run, model, stand_in, images, labels)
                 if target is None:
@@ -78,6 +80,7 @@ class Adaptive:
                 if run.part not in parts:
                     parts.append(run.part)
                 part[left[fooled]] = parts.index(run.part)
+                useful |= {run.view} if fooled.any() else set()
                 left = left[~fooled]
         return Proposal(x_adv, part, tuple(parts))
 
@@ -128,7 +131,7 @@ class _Judge:
     def __init__(self, model: nn.Module, x: Tensor) -> None:
         self.model = model
         with torch.no_grad():
-            first, second = model(x[:_PROBE]), model(x[:_PROBE])
+            first, second = model(x[:PROBE]), model(x[:PROBE])
         self.repeats = 1 if torch.allclose(first, second, 1e-3, 1e-4) else _REPEATS
 
     def fooled(self, x_adv: Tensor, y: Tensor, logits: Tensor | None) -> Tensor:

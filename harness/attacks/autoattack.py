@@ -15,7 +15,7 @@ import torch
 from pyautoattack import checks
 from torch import Tensor, nn
 
-from harness.attacks.base import Proposal, Views, attack
+from harness.attacks.base import Proposal, Views, attack, input_gradient
 from harness.modes import evaluating, frozen
 from harness.threat import Threat
 
@@ -62,7 +62,7 @@ def stages(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, seed: int)
     """
     x = x.contiguous()  # pyautoattack flattens with ``view``
     x_adv = x.clone()
-    model = _Differentiable(model)
+    model = _Differentiable(model, x[:1])
     with evaluating(model), torch.no_grad():
         logits = model(x)
     robust = logits.argmax(1) == y
@@ -97,18 +97,19 @@ def captured_warnings() -> Iterator[list[str]]:
 
 
 class _Differentiable(nn.Module):
-    """The same logits, which autograd can always differentiate by the images."""
+    """The same logits; where they give the ``image`` (1, C, H, W) no gradient at all, autograd finds zeros."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, image: Tensor) -> None:
         super().__init__()
         self.model = model
         self.training = model.training
+        with evaluating(model), frozen(model), torch.enable_grad():
+            image = image.clone().requires_grad_()
+            self.live = bool(input_gradient(model(image).logsumexp(1).sum(), image).any())
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.model(x)
-        if x.requires_grad and not logits.requires_grad:
-            return logits + 0 * x.sum()
-        return logits
+        return logits if self.live or not x.requires_grad else logits.detach() + 0 * x.sum()
 
 
 class _Collector(logging.Handler):

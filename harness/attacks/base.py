@@ -36,8 +36,8 @@ class Proposal(NamedTuple):
 class Attack(Protocol):
     """A frozen dataclass whose fields are the attack's parameters; calling it attacks a batch.
 
-    An attack that sets ``uses_siblings = True`` on its class finds in ``views``, besides the model's own stand-ins,
-    models of related methods trained in the same run.
+    An attack that sets ``uses_views = True`` on its class finds in ``views`` the model's stand-ins and models of
+    related methods trained in the same run; for the others it is empty.
     """
 
     summary: ClassVar[str]
@@ -84,5 +84,11 @@ def input_gradient(loss: Tensor, x: Tensor) -> Tensor:
     Zero where the loss does not depend on ``x`` by differentiable operations: a model that detaches its input or
     returns labels is attacked all the same, and the diagnostics say what its gradient is worth.
     """
-    gradient = torch.autograd.grad(loss, x, allow_unused=True)[0] if loss.requires_grad else None
+    gradient = None
+    if loss.requires_grad:
+        try:
+            gradient = torch.autograd.grad(loss, x, allow_unused=True)[0]
+        except RuntimeError as error:
+            if "derivative" not in str(error):  # of an operation that has none, such as floor_divide
+                raise
     return torch.zeros_like(x) if gradient is None else gradient

@@ -27,7 +27,7 @@ def run(
     train_examples: Annotated[int | None, typer.Option(min=1, help="Train on the first N images only.")] = None,
     test_examples: Annotated[int | None, typer.Option(min=1, help="Attack the first N test images only.")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="METHOD.FIELD=VALUE or protocol.FIELD=VALUE.")
+        list[str] | None, typer.Option("--set", help="METHOD.FIELD=VALUE; also protocol, threat, diagnostics.")
     ] = None,
     plugin: Plugins = None,
     workers: Annotated[int | None, typer.Option(help="Jobs at once; default: one per GPU, or per CPU core.")] = None,
@@ -97,12 +97,14 @@ def evaluate(
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images attacked at once.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; default: a GPU if there is one.")] = None,
     seed: Annotated[int, typer.Option(help="Fixes all randomness.")] = 0,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="diagnostics.FINDING.masked=VALUE.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 unless the verdict is trusted.")] = False,
     plugin: Plugins = None,
     data_root: DataRoot = DATA,
 ) -> None:
     """Attack a model that was not trained here; nothing is stored.
 
-    Example: harness evaluate --model net.py:make --weights net.safetensors --dataset cifar10 --test-examples 1000
+    Example: harness evaluate --model net.py:make --weights net.safetensors --dataset cifar10 --strict
     """
     from harness import session
     from harness.external import evaluate_external
@@ -120,8 +122,11 @@ def evaluate(
         batch_size=batch_size,
         device=device,
         seed=seed,
+        settings=settings or [],
     )
     Console().print(to_terminal(f"{model} on {dataset}, {threat}", evaluation))
+    if strict and evaluation.verdict != "trusted":
+        raise typer.Exit(1)
 
 
 def _eps(text: str | None) -> float | None:

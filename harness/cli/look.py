@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from harness.cli.application import DATA, RUNS, DataRoot, Plugins, Workspace, app
-from harness.cli.show import annotated, open_store, show_report
+from harness.cli.show import open_store, show_report
 
 results_app = typer.Typer(invoke_without_command=True)
 app.add_typer(results_app, name="results")
@@ -51,9 +51,9 @@ def results(
     if context.invoked_subcommand:
         context.obj = workspace
         return
-    from results.queries import to_csv, to_json
+    from results.queries import long_form, to_csv, to_json
 
-    frame = annotated(open_store(workspace))
+    frame = long_form(open_store(workspace))
     if json:
         typer.echo(to_json(frame))
     elif csv:

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from results.store import Store
 
 
@@ -18,21 +16,13 @@ def open_store(workspace: Path) -> "Store":
     return Store.open(workspace / "harness.db", create=False)
 
 
-def annotated(store: "Store", evaluations: set[str] | None = None) -> "pd.DataFrame":
-    """The long form of these evaluations (None: of all) with a verdict on every row."""
-    from harness.diagnostics import annotate
-    from results.queries import long_form
-
-    return annotate(long_form(store, evaluations=evaluations))
-
-
 def show_report(console: Console, store: "Store", workspace: Path, evaluations: set[str] | None = None) -> None:
     """Write the tables and plots of these evaluations (None: of all), print the tables and where everything lies."""
     from reports.table import comparisons, to_terminal
     from reports.write import write
-    from results.queries import history
+    from results.queries import history, long_form
 
-    frame = annotated(store, evaluations)
+    frame = long_form(store, evaluations=evaluations, with_verdicts=True)
     paths = write(frame, history(store), workspace / "reports")
     for comparison in comparisons(frame):
         console.print(to_terminal(comparison))

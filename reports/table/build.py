@@ -7,8 +7,10 @@ from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 from reports.order import ordered_attacks, ordered_methods
-from reports.table.comparison import OVERESTIMATION, OVERFITTING, Cell, Comparison, Row, percent
+from reports.table.comparison import OVERESTIMATION, OVERFITTING, WORST_CASE, Cell, Comparison, Row, percent
+from results.compare import ranks
 from results.errors import HarnessError
+from results.statistics import t_interval
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -19,7 +21,6 @@ Scores = dict[str, Record]  # of one training at one checkpoint, by attack
 SETTING = ("dataset", "model", "threat")
 _TRAINING = ("method", "seed", "protocol", "train_id")
 COLUMNS = (*SETTING, *_TRAINING, "checkpoint", "attack", "accuracy", "ci_low", "ci_high", "examples")
-WORST_CASE = "worst-case"
 _CHECKPOINTS = ("best", "last")
 _SEVERITIES = ("", "trusted", "suspect", "masked")
 
@@ -45,15 +46,16 @@ def comparisons(frame: "DataFrame") -> list[Comparison]:
     """One table for each data set, model, threat and checkpoint of the long-form results, ``best`` before ``last``.
 
     ``frame`` has the columns of ``results.queries.long_form`` and may have ``verdict`` and ``why``; accuracies are
-    fractions. A method's seeds make one row. Trainings of one method under several protocols (another
-    length, another hyperparameter) are rows of their own, named by the protocol. Of several evaluations of a training
-    by one attack the one with the most examples counts, then the one that found most; of several worst cases the one
-    over as many examples as every attack of the row has.
+    fractions. A method's seeds make one row. Trainings of one method under several protocols (another length, another
+    hyperparameter) are rows of their own, named by the protocol. Of several evaluations of a training by one attack the
+    one with the most examples counts, then the one that found most; of several worst cases the one over as many
+    examples as every attack of the row has. Where the frame has ``verdicts``, :func:`results.compare.ranks` ranks the
+    worst cases.
 
     Raises:
         HarnessError: if the frame is empty or lacks a column.
     """
-    _check(frame)
+    check(frame)
     tables: list[Comparison] = []
     for setting in frame[list(SETTING)].drop_duplicates().itertuples(index=False):
         rows = frame[(frame[list(SETTING)] == list(setting)).all(axis=1)].to_dict("records")
@@ -62,7 +64,7 @@ def comparisons(frame: "DataFrame") -> list[Comparison]:
     return tables
 
 
-def _check(frame: "DataFrame") -> None:
+def check(frame: "DataFrame") -> None:
     """Raise a :class:`HarnessError` if there is nothing to report, or the frame is not the long form."""
     if frame.empty:
         raise HarnessError("there are no results to report yet: run `harness run --methods all` first")
@@ -83,7 +85,7 @@ def _compare(rows: Sequence[Record], dataset: str, model: str, threat: str, *, c
     table_rows = []
     for label, members in _members(list(trainings.values())):
         own = [(row["seed"], scores[row["train_id"], checkpoint]) for row in members]
-        gaps = {OVERESTIMATION: _gap((each.get("autoattack"), each.get("adaptive")) for _, each in own)}
+        gaps = {OVERESTIMATION: _gap((each.get("autoattack"), each.get(WORST_CASE)) for _, each in own)}
         if checkpoint == "last":
             best = (scores.get((row["train_id"], "best"), {}) for row in members)
             gaps[OVERFITTING] = _gap(
@@ -93,7 +95,8 @@ def _compare(rows: Sequence[Record], dataset: str, model: str, threat: str, *, c
             )
         table_rows.append(_row(label, own, {name: gap for name, gap in gaps.items() if gap is not None}))
     attacks = ordered_attacks(attack for row in table_rows for attack in row.cells)
-    return Comparison(dataset, model, threat, checkpoint, tuple(attacks), _mark_best(table_rows, attacks))
+    table = Comparison(dataset, model, threat, checkpoint, tuple(attacks), _mark_best(table_rows, attacks))
+    return replace(table, rows=_rank(table))
 
 
 def _scores(rows: Iterable[Record]) -> dict[tuple[str, str], Scores]:
@@ -141,6 +144,10 @@ def _row(label: str, own: Sequence[tuple[int, Scores]], differences: Mapping[str
         differences=differences,
         verdict=verdict,
         why=_reasons([(seed, why) for seed, said, why in judged if said == verdict and why], name_seeds=len(own) > 1),
+        verdicts={
+            attack: {seed: scores[attack]["verdicts"] for seed, scores in own if "verdicts" in scores.get(attack, {})}
+            for attack in cells
+        },
     )
 
 
@@ -162,7 +169,8 @@ def _judgement(scores: Scores) -> tuple[str, str]:
 def _cell(rows: Sequence[Record]) -> Cell:
     accuracies, examples = [float(row["accuracy"]) for row in rows], min(int(row["examples"]) for row in rows)
     if len(rows) > 1:
-        return Cell(mean(accuracies), examples, std=stdev(accuracies))
+        low, high = t_interval(accuracies, resolution=1 / examples)
+        return Cell(mean(accuracies), examples, max(low, 0.0), min(high, 1.0), std=stdev(accuracies))
     return Cell(accuracies[0], examples, float(rows[0]["ci_low"]), float(rows[0]["ci_high"]))
 
 
@@ -184,3 +192,16 @@ def _mark_best(rows: Sequence[Row], attacks: Sequence[str]) -> tuple[Row, ...]:
             if cell and not cell.inflated and float(percent(cell.accuracy)) == top:
                 own[attack] = replace(cell, best=True)
     return tuple(replace(row, cells=own) for row, own in zip(rows, cells, strict=True))
+
+
+def _rank(table: Comparison) -> tuple[Row, ...]:
+    """The rows with the ranks of those whose worst case is over every attack of the table and no illusion."""
+    entrants = {
+        place: verdicts
+        for place, row in enumerate(table.rows)
+        if (verdicts := table.comparable(row, WORST_CASE)) and not row.cells[WORST_CASE].inflated
+    }
+    if len(entrants) < 2:
+        return table.rows
+    found = dict(zip(entrants, ranks(list(entrants.values())), strict=True))
+    return tuple(replace(row, rank=found.get(place)) for place, row in enumerate(table.rows))

@@ -2,18 +2,25 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import ceil, floor
 
+from results.verdicts import Verdicts
+
+WORST_CASE = "worst-case"
 BEST_NOTE = "Bold: best in its column."
 MASKED_NOTE = "Italic: an attack that the masking of this model deceives; such a number is never best."
-OVERESTIMATION = "AA - adaptive"
+OVERESTIMATION = "AA - worst"
 OVERFITTING = "best - last"
 _NOTES = {
-    OVERESTIMATION: "points by which AutoAttack overestimates the accuracy under the adaptive attack.",
+    OVERESTIMATION: "overestimation by AutoAttack: points of its accuracy above the worst case of all attacks.",
     OVERFITTING: "points of worst-case accuracy lost after the best checkpoint (robust overfitting).",
 }
+_RANK_NOTE = (
+    "rank: 1 + the number of methods whose worst-case accuracy is significantly higher at 5 % on the same examples "
+    "({}; Holm's correction over all pairs); equal ranks are ties."
+)
 
 
 @dataclass(frozen=True)
@@ -21,9 +28,9 @@ class Cell:
     """One method under one attack; all but ``examples`` are fractions.
 
     One seed: ``accuracy`` with its 95 % Wilson interval ``low`` to ``high``. Several: their mean with the sample
-    standard deviation ``std``, and no interval. ``inflated``: masking deceives this attack. ``best``: the highest of
-    its column as printed (two decimals of a percentage) among those not inflated; ties are all best, and a worst case
-    must be over every attack of the table.
+    standard deviation ``std`` and the 95 % t interval of the mean, cut to [0, 1]. ``inflated``: masking deceives this
+    attack. ``best``: the highest of its column as printed (two decimals of a percentage) among those not inflated; ties
+    are all best, and a worst case must be over every attack of the table.
     """
 
     accuracy: float
@@ -48,7 +55,8 @@ class Row:
     """One method: its cells by attack, its differences by name (fractions), and whether it is to be believed.
 
     ``verdict`` is ``trusted``, ``suspect`` or ``masked``, the worst of the seeds', or empty if nobody judged; ``why``
-    gives its reasons.
+    gives its reasons. ``rank`` is that of its worst case, None where there is nothing to compare. ``verdicts`` are the
+    outcomes of single examples, by attack and seed, where they are known.
     """
 
     method: str
@@ -57,6 +65,8 @@ class Row:
     differences: Mapping[str, float]
     verdict: str = ""
     why: str = ""
+    rank: int | None = None
+    verdicts: Mapping[str, Mapping[int, Verdicts]] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -91,6 +101,21 @@ class Comparison:
         """The columns of differences that some row has."""
         return tuple(name for name in _NOTES if any(name in row.differences for row in self.rows))
 
+    @property
+    def ranked(self) -> bool:
+        """Whether any row has a rank."""
+        return any(row.rank is not None for row in self.rows)
+
+    def comparable(self, row: Row, attack: str) -> dict[int, Verdicts]:
+        """The row's verdicts under an attack by seed; a worst case only of seeds that every attack was run on."""
+        needed = self.attacks if attack == WORST_CASE else (attack,)
+        common = [row.verdicts.get(name, {}).keys() for name in needed]
+        return {
+            seed: verdicts
+            for seed, verdicts in row.verdicts.get(attack, {}).items()
+            if all(seed in seeds for seeds in common)
+        }
+
     @cached_property
     def reasons(self) -> tuple[str, ...]:
         """The footnotes: each reason once, those of masked and suspect rows."""
@@ -113,14 +138,25 @@ class Comparison:
         ]
         if any(cell.inflated for cell in cells):
             notes.append(MASKED_NOTE)
-        return (*notes, *(f"{name}: {_NOTES[name]}" for name in self.differences))
+        notes += [f"{name}: {_NOTES[name]}" for name in self.differences]
+        if self.ranked:
+            notes.append(_RANK_NOTE.format(" and ".join(_tests(self.rows))))
+        return tuple(notes)
+
+
+def _tests(rows: tuple[Row, ...]) -> list[str]:
+    """The tests behind the ranks: which one depends on the seeds that two methods share."""
+    repeated = [len(row.seeds) > 1 for row in rows]
+    several = ["paired t-tests over seeds"] if any(repeated) else []
+    return several if all(repeated) else [*several, "exact McNemar tests, which with one seed compare trained models"]
 
 
 def _uncertainty(rows: tuple[Row, ...]) -> list[str]:
     repeated = [len(row.seeds) for row in rows if len(row.seeds) > 1]
     notes = ["Ranges: 95 % Wilson intervals, rounded outwards."] if len(repeated) < len(rows) else []
     if repeated:
-        notes.append(f"±: mean and sample standard deviation over n = {_span(repeated)} seeds.")
+        deviation = f"±: mean and sample standard deviation over n = {_span(repeated)} seeds"
+        notes.append(f"{deviation}; 95 % t intervals of the mean are in the CSV file.")
     return notes
 
 

@@ -34,6 +34,7 @@ def to_latex(comparison: Comparison) -> str:
     attacks, differences = comparison.attacks, comparison.differences
     header = [_HEADERS.get(attack, ("", attack)) for attack in attacks]
     header += [(f"{first} −", second) for first, second in (name.split(" - ") for name in differences)]
+    header += [("", "rank")] * comparison.ranked
     body = "\n    \\addlinespace[2pt]\n".join(_row(comparison, row) for row in comparison.rows)
     notes = [rf"$^{{{number}}}$ {escape(why)}" for number, why in enumerate(comparison.reasons, start=1)]
     notes += [escape(note) for note in comparison.notes]
@@ -74,7 +75,9 @@ def _row(comparison: Comparison, row: Row) -> str:
     number = comparison.mark(row)
     verdict = rf"\scriptsize {row.verdict}" + (f"$^{{{number}}}$" if number else "")
     values = [_value(cell) for cell in cells] + [_difference(row, name) for name in comparison.differences]
-    spreads = [rf"\scriptsize {_spread(cell)}" if cell else "" for cell in cells] + [""] * len(comparison.differences)
+    values += [str(row.rank or "--")] * comparison.ranked
+    spreads = [rf"\scriptsize {_spread(cell)}" if cell else "" for cell in cells]
+    spreads += [""] * (len(values) - len(spreads))
     return "\n".join([_line([escape(comparison.label(row)), *values]), _line([verdict, *spreads])])
 
 

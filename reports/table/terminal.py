@@ -12,8 +12,9 @@ from reports.table.comparison import OVERESTIMATION, OVERFITTING, Cell, Comparis
 _VERDICT_STYLES = {"trusted": "green", "suspect": "yellow", "masked": "red"}
 _HEADERS = {
     "autoattack": "auto\nattack",
+    "adaptive": "adap-\ntive",
     "worst-case": "worst\ncase",
-    OVERESTIMATION: "AA -\nadapt.",
+    OVERESTIMATION: "AA -\nworst",
     OVERFITTING: "best -\nlast",
 }
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -65,7 +66,8 @@ class TerminalTable:
             _Column(Text(_HEADERS[name]), [_difference(row, name) for row in rows])
             for name in self.comparison.differences
         ]
-        return attacks + differences
+        ranks = [_Column(Text("rank"), [Text(f"{row.rank or '-'}\n") for row in rows])] * self.comparison.ranked
+        return attacks + differences + ranks
 
 
 def to_terminal(comparison: Comparison) -> TerminalTable:

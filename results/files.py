@@ -1,0 +1,148 @@
+"""The shapes of the files in a job directory."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
+
+
+class File(BaseModel):
+    """Values must have their types; keys that nobody named are kept."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+
+class Named(File):
+    """A method or an attack with its parameters."""
+
+    name: str
+    params: dict[str, Any] = {}
+
+
+class Dataset(File):
+    """The data set, of which the name alone is of interest here."""
+
+    name: str
+
+
+class Threat(File):
+    """The ball that perturbations stay in."""
+
+    norm: str
+    eps: float
+
+
+class TrainSpec(File):
+    """``spec.json`` of a training."""
+
+    kind: Literal["train"]
+    method: Named
+    dataset: Dataset
+    model: str
+    threat: Threat
+    seed: int
+
+
+class EvaluateSpec(File):
+    """``spec.json`` of an evaluation."""
+
+    kind: Literal["evaluate"]
+    train: TrainSpec
+    train_id: str
+    checkpoint: str
+    attack: Named
+    threat: Threat
+
+
+class DiagnoseSpec(File):
+    """``spec.json`` of a diagnosis."""
+
+    kind: Literal["diagnose"]
+    train: TrainSpec
+    train_id: str
+    checkpoint: str
+    threat: Threat
+    evaluations: list[str]
+
+
+class Result(File):
+    """What every ``result.json`` says."""
+
+    id: str
+    started: AwareDatetime
+    finished: AwareDatetime
+    seconds: float
+    device: str
+    versions: dict[str, Any]
+    code: str | None
+
+
+class TrainResult(Result):
+    """``result.json`` of a training."""
+
+    kind: Literal["train"]
+    best_epoch: int
+    epochs: int
+    images_per_second: float
+    peak_memory: int | None
+    parameters: int
+
+
+class EvaluateResult(Result):
+    """``result.json`` of an evaluation."""
+
+    kind: Literal["evaluate"]
+    correct: int
+    examples: int = Field(ge=1)
+    forwards: int
+    warnings: list[str] = []
+    stages: dict[str, Any] | None = None
+    details: dict[str, Any] = {}
+
+
+class Finding(File):
+    """One reason to doubt the numbers."""
+
+    code: str
+    severity: str
+    message: str
+    evidence: str
+    advice: str
+
+
+class DiagnoseResult(Result):
+    """``result.json`` of a diagnosis."""
+
+    kind: Literal["diagnose"]
+    verdict: Literal["trusted", "suspect", "masked"]
+    findings: list[Finding]
+    probes: dict[str, Any]
+
+
+class Failure(File):
+    """``failure.json``."""
+
+    error: str
+    traceback: str
+    log: str
+    finished: AwareDatetime
+
+
+class Line(File):
+    """One line of ``history.jsonl``."""
+
+    epoch: int = Field(ge=1)
+    lr: float
+    loss: float
+    terms: dict[str, float] = {}
+    validation_natural: float | None = None
+    validation_robust: float | None = None
+    images_per_second: float | None = None
+    peak_memory: int | None = None
+    seconds: float | None = None
+
+
+Spec = TrainSpec | EvaluateSpec | DiagnoseSpec
+SPEC: TypeAdapter[Spec] = TypeAdapter(Annotated[Spec, Field(discriminator="kind")])
+TRAIN_RESULT, EVALUATE_RESULT = TypeAdapter(TrainResult), TypeAdapter(EvaluateResult)
+DIAGNOSE_RESULT = TypeAdapter(DiagnoseResult)
+FAILURE, LINE = TypeAdapter(Failure), TypeAdapter(Line)
