@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from harness.attacks.attackable import attackable
 from harness.datasets.base import Data
 from harness.diagnostics import Finding, diagnose, verdict_of
 from harness.evaluation import Judgement, checkpoint_model, device_of, to_images, worst_case
@@ -39,7 +40,7 @@ def diagnosed(
     device = device_of(model)
     images, labels = to_images(x[:PROBE_EXAMPLES], device), y[:PROBE_EXAMPLES].to(device)
     draws = generator(seed, "probes", device=device)
-    probes = probe(model, images, labels, threat, generator=draws, batch_size=batch_size)
+    probes = probe(attackable(model, images[:1]), images, labels, threat, generator=draws, batch_size=batch_size)
     verdicts = {name: judgement.verdicts for name, judgement in judgements.items()}
     verdicts["worst-case"] = worst_case(verdicts)
     evidence = Evidence(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from harness.attacks import resolve
 from harness.attacks.adaptive import PROBE, TRANSFER
+from harness.attacks.attackable import attackable
 from harness.attacks.autoattack import captured_warnings
 from harness.attacks.base import Attack, Proposal, Views
 from harness.attacks.derived import derived_views, without_repeats
@@ -89,13 +90,14 @@ def judge(
         todo = judgement.verdicts.nonzero().flatten()
     total = int(judgement.verdicts.numel())
     report({"examples": total - len(todo), "of": total})
+    attacked = attackable(model, to_images(x[todo[:PROBE]], device)) if len(todo) else model
     while len(todo):
         batch = todo[:batch_size]
         images, labels = to_images(x[batch], device), y[batch].to(device)
         draws = generator(*seed, "batch", int(batch[0]), device=device)
         try:
             with counting(model) as count, captured_warnings() as warnings, evaluating(model):
-                proposal = Proposal.of(attack(model, images, labels, threat, generator=draws, views=views))
+                proposal = Proposal.of(attack(attacked, images, labels, threat, generator=draws, views=views))
                 right = still_correct(model, images, labels, proposal.x_adv, threat)
         except torch.OutOfMemoryError:
             if batch_size == 1:

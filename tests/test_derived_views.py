@@ -1,6 +1,7 @@
 """Which stand-ins are derived for a model, what they find, and what they leave behind."""
 
 import random
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from harness.attacks.apgd import apgd
 from harness.attacks.base import ascend
 from harness.attacks.derived import derived_views
+from harness.attacks.derived.survey import foretold
 from harness.attacks.derived.views import Expectation, Inner, Rescaled, Smoothed, Substituted, ZerothOrder
 from harness.attacks.losses import cross_entropy
 from harness.evaluation import counting
@@ -115,6 +117,71 @@ def test_a_model_that_answers_with_labels_from_outside_torch_is_asked_for_differ
     assert count() == 64 * len(case.x)
 
 
+def random_signs() -> Callable[[Tensor], Tensor]:
+    """The identity with a gradient of random signs, which a closure hides from whoever looks for custom functions."""
+
+    class Signs(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, gradient):
+            random = torch.Generator().manual_seed(int(1e6 * float(gradient.abs().sum())) % 2**31)
+            return gradient * (torch.randint(2, gradient.shape, generator=random) * 2 - 1)
+
+    apply = Signs.apply
+    return lambda x: apply(x)  # noqa: PLW0108 - the closure is the point
+
+
+def test_a_gradient_that_foretells_what_does_not_come_is_not_believed():
+    """Neither the model's nor any view's: differences of the output find what lies well within the radius."""
+    case = linear_case(THREAT, 10, shape=IMAGE)
+    model = Behind(case.model, random_signs())
+    wide = Threat("Linf", 1.5 * THREAT.eps)
+    views = derive(model, case.x, wide)
+    assert set(views) == {"zeroth-order"}
+    assert standing(model, model, case.x, case.y, wide).sum() >= len(case.x) / 2
+    assert not standing(model, views["zeroth-order"], case.x, case.y, wide).any()
+
+
+def test_a_useless_gradient_beside_an_opaque_path_does_not_hide_it():
+    """The logits come through numpy; what is left to differentiate is their temperature, which fools nobody."""
+
+    class Tempered(Behind):
+        def forward(self, x):
+            return super().forward(x) * torch.special.expit(x.mean((1, 2, 3)))[:, None]
+
+    case = linear_case(THREAT, 10, shape=IMAGE)
+    model = Tempered(case.model, Opaque())
+    assert standing(model, model, case.x, case.y).all()
+    views = derive(model, case.x)
+    assert set(views) == {"bridged", "zeroth-order"}
+    assert standing(model, views["bridged"], case.x, case.y).tolist() == case.robust.tolist()
+
+
+@pytest.mark.parametrize(("gradient", "kept"), [(1.0, 1.0), (2.0, 0.5), (-1.0, -1.0)])
+def test_how_much_of_its_promise_a_gradient_keeps(gradient, kept):
+    """Two pixels are two of four logits: the gap is linear in them. The gradient is a multiple of the right one."""
+
+    class Scaled(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, incoming):
+            return gradient * incoming
+
+    class Pixels(nn.Module):
+        def forward(self, x):
+            z = Scaled.apply(x.flatten(1))
+            return torch.cat([z, torch.full((len(x), 1), 9.0), torch.full((len(x), 1), -9.0)], 1)
+
+    x, pair = torch.tensor([[[[0.51, 0.49]]]]), torch.tensor([[0, 1]])
+    assert foretold(Pixels(), x, pair, Threat("Linf", 0.01)) == pytest.approx(kept, abs=1e-3)
+
+
 def test_finite_differences_of_a_linear_function_estimate_its_gradient():
     """With noise u of unit mean square, the mean of u (w u) is w."""
     model = Linear(torch.tensor([[1.0, -2.0, 0.5, 0.0], [0.0, 0.0, 0.0, 3.0]]), torch.zeros(2))
@@ -125,13 +192,13 @@ def test_finite_differences_of_a_linear_function_estimate_its_gradient():
     assert torch.allclose(found.flatten(), torch.tensor([1.0, -2.0, 0.5, 0.0]), atol=0.1)
 
 
-def test_honest_networks_get_no_views_for_four_forward_passes():
+def test_honest_networks_get_no_views_for_eight_forward_passes():
     x = torch.rand(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     plain = {name: models[name](10, Inputs()) for name in ("small-cnn", "resnet18")}
     for name, model in plain.items():
         with counting(model) as count:
             assert derive(model, x) == {}, name
-        assert count() <= 4 * len(x)
+        assert count() <= 8 * len(x)
     linear = linear_case(THREAT, 10)
     assert derive(linear.model, linear.x) == {}
     smooth, images, _ = untrained()

@@ -94,19 +94,46 @@ def test_inputs_that_do_not_fit_are_refused(x, y, message):
         harness.evaluate(Threshold(), x, y, threat=THREAT)
 
 
-class Detached(Threshold):
+class Behind(Threshold):
+    """The same model behind something that autograd cannot pass."""
+
+    def __init__(self, obstacle):
+        super().__init__()
+        self.obstacle = obstacle
+
     def forward(self, x):
-        return super().forward(x.detach())
+        return super().forward(self.obstacle(x))
 
 
+OBSTACLES = {
+    "detached": lambda x: x.detach(),
+    "numpy": lambda x: torch.from_numpy(x.numpy()),
+    "floor-divide": lambda x: x * 1000 // 1 / 1000,
+    "in-place": lambda x: x.clamp_(0, 1),
+}
+
+
+@pytest.mark.parametrize("obstacle", OBSTACLES.values(), ids=list(OBSTACLES))
 @pytest.mark.parametrize("attack", ["fgsm", "pgd-5", "cw", "adaptive", "autoattack"])
-def test_a_model_without_a_gradient_is_attacked_all_the_same(attack):
-    """Every attack ends; AutoAttack's random search finds what can be flipped without any gradient."""
-    result = harness.evaluate(Detached(), constant_images(MARGINS), LABELS, threat=THREAT, attacks=[attack])
+def test_a_model_without_a_gradient_is_attacked_all_the_same(attack, obstacle):
+    """Every attack ends, and the strong ones find what can be flipped: by a view, or by random search."""
+    x, model = constant_images(MARGINS), Behind(obstacle)
+    result = harness.evaluate(model, x, LABELS, threat=THREAT, attacks=[attack])
     assert result.verdicts[attack][2:].tolist() == [True, True, True, False]
-    assert result.verdict != "trusted"
-    if attack == "autoattack":
+    assert result.verdict == "masked"
+    assert "zero-gradient" in {finding.code for finding in result.findings}
+    if attack in ("autoattack", "adaptive"):
         assert result.verdicts[attack][:2].tolist() == [False, False]
+
+
+def test_a_model_that_fails_for_reasons_of_its_own_is_not_hidden():
+    def broken(x):
+        if len(x) == 5:  # the attacked ones: all that the model gets right
+            raise RuntimeError("out of ideas")
+        return x
+
+    with pytest.raises(RuntimeError, match="out of ideas"):
+        harness.evaluate(Behind(broken), constant_images(MARGINS), LABELS, threat=THREAT, attacks=["fgsm"])
 
 
 def test_an_unknown_name_of_the_package_is_an_attribute_error():

@@ -15,7 +15,7 @@ import torch
 from pyautoattack import checks
 from torch import Tensor, nn
 
-from harness.attacks.base import Proposal, Views, attack, input_gradient
+from harness.attacks.base import Proposal, Views, attack
 from harness.modes import evaluating, frozen
 from harness.threat import Threat
 
@@ -57,12 +57,11 @@ class AutoAttack:
 def stages(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, seed: int) -> Iterator[Stage]:
     """Run AutoAttack's attacks on images ``x`` (N, C, H, W), labels ``y`` (N,), yielding after each one.
 
-    The verdicts are those of pyautoattack's own ``run_standard_evaluation`` with this seed and one batch. It needs a
-    gradient: a model without one has the gradient zero.
+    The verdicts are those of pyautoattack's own ``run_standard_evaluation`` with this seed and one batch. The model
+    must be one that autograd can differentiate (:func:`harness.attacks.attackable.attackable`).
     """
     x = x.contiguous()  # pyautoattack flattens with ``view``
     x_adv = x.clone()
-    model = _Differentiable(model, x[:1])
     with evaluating(model), torch.no_grad():
         logits = model(x)
     robust = logits.argmax(1) == y
@@ -94,22 +93,6 @@ def captured_warnings() -> Iterator[list[str]]:
     finally:
         _LOGGER.removeHandler(handler)
         _LOGGER.propagate = propagate
-
-
-class _Differentiable(nn.Module):
-    """The same logits; where they give the ``image`` (1, C, H, W) no gradient at all, autograd finds zeros."""
-
-    def __init__(self, model: nn.Module, image: Tensor) -> None:
-        super().__init__()
-        self.model = model
-        self.training = model.training
-        with evaluating(model), frozen(model), torch.enable_grad():
-            image = image.clone().requires_grad_()
-            self.live = bool(input_gradient(model(image).logsumexp(1).sum(), image).any())
-
-    def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.model(x)
-        return logits if self.live or not x.requires_grad else logits.detach() + 0 * x.sum()
 
 
 class _Collector(logging.Handler):

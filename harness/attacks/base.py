@@ -81,14 +81,8 @@ def ascend(
 def input_gradient(loss: Tensor, x: Tensor) -> Tensor:
     """The gradient of the scalar ``loss`` with respect to ``x``, of the shape of ``x``.
 
-    Zero where the loss does not depend on ``x`` by differentiable operations: a model that detaches its input or
-    returns labels is attacked all the same, and the diagnostics say what its gradient is worth.
+    Zero where the loss does not depend on ``x`` by differentiable operations: the diagnostics say what such a gradient
+    is worth.
     """
-    gradient = None
-    if loss.requires_grad:
-        try:
-            gradient = torch.autograd.grad(loss, x, allow_unused=True)[0]
-        except RuntimeError as error:
-            if "derivative" not in str(error):  # of an operation that has none, such as floor_divide
-                raise
+    gradient = torch.autograd.grad(loss, x, allow_unused=True)[0] if loss.requires_grad else None
     return torch.zeros_like(x) if gradient is None else gradient

@@ -6,9 +6,11 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor, nn
 
+from harness.attacks.attackable import attackable
 from harness.attacks.derived.survey import (
     Look,
     agreement,
+    foretold,
     is_logits,
     kept_buffers,
     kept_randomness,
@@ -46,6 +48,8 @@ ORDINARY = 4.0
 # The share of images without a gradient at which a model counts as masking it.
 DEAD = 1 / 8
 MOST_INNER = 8
+# Below this part of what it foretells a gradient misleads: measured, honest networks show 0.5 and more.
+FORETOLD = 0.1
 # From this cosine on two gradients are the same.
 ONE = 0.999
 
@@ -64,10 +68,18 @@ def derived_views(model: nn.Module, x: Tensor, threat: Threat, *, generator: tor
         for context in (evaluating(model), frozen(model), kept_buffers(model)):
             stack.enter_context(context)
         restart = stack.enter_context(kept_randomness(generator, x.device))
-        own = look(model, x)
+        own = look(_tried(model, x), x)
         if own is None:
             return {}
         return _Choice(model, x.detach(), threat, own, restart).views()
+
+
+def _tried(model: nn.Module, x: Tensor) -> nn.Module:
+    """The model, without a gradient if asking for one ends with an error."""
+    try:
+        return attackable(model, x)
+    except Exception:  # whatever a foreign model raises
+        return model
 
 
 def without_repeats(views: Mapping[str, nn.Module], known: Mapping[str, nn.Module], x: Tensor) -> dict[str, nn.Module]:
@@ -109,9 +121,22 @@ class _Choice:
             found["expectation"] = Expectation(base)
         if _lives(best) and self._shattered(base, best):
             found["smoothed"] = Smoothed(base, self.half)
-        if not (inner or _lives(best)):
-            found["zeroth-order"] = ZerothOrder(self.model, noise_within(self.threat, 1.0))
+        if not (inner or _lives(best)) or (not random and self._misled(base, *inner.values())):
+            found |= self._last_resorts(base)
         return found
+
+    def _misled(self, *views: nn.Module) -> bool:
+        """Whether every view's gradient foretells what does not come."""
+        return all(foretold(view, self.x, self.pair, self.threat) < FORETOLD for view in views)
+
+    def _last_resorts(self, base: nn.Module) -> dict[str, nn.Module]:
+        """What needs no gradient of the model's, and the bridge over opaque parts if its gradient keeps its promise."""
+        bridge = Substituted(self.model, thorough=True)
+        seen, _ = (None, {}) if getattr(base, "thorough", False) else self._listen(bridge)
+        found: dict[str, nn.Module] = {}
+        if seen is not None and _lives(seen) and not self._misled(bridge):
+            found["bridged"] = bridge
+        return found | {"zeroth-order": ZerothOrder(self.model, noise_within(self.threat, 1.0))}
 
     def _again(self) -> Tensor:
         with torch.no_grad():
