@@ -120,6 +120,11 @@ def gradient_turn(evidence: Evidence) -> Measure | None:
     return _probed(evidence, lambda p: Measure(1 - p.gradient_cosine, f"mean cosine {p.gradient_cosine:.3f}"))
 
 
+def broken_promise(evidence: Evidence) -> Measure | None:
+    """How much of the change that the gradient foretells a step along it does not bring."""
+    return _probed(evidence, lambda p: Measure(1 - p.promise_kept, f"of what it foretells {p.promise_kept:.2f} comes"))
+
+
 def loss_noise(evidence: Evidence) -> Measure | None:
     """How much small noise changes the loss, beside what an attack gains."""
     return _probed(evidence, lambda p: Measure(p.loss_noise, f"share of the loss' movement {p.loss_noise:.3f}"))

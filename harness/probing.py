@@ -12,10 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from harness.attacks.derived.survey import foretold
 from harness.attacks.losses import cross_entropy
 from harness.threat import Threat
 
 DRAWS = 100
+PROMISES = 50
 LAST_STEPS = 10
 STILL_RISING = 0.05
 VANISHING = 1e-6  # nats
@@ -81,6 +83,15 @@ class Subject(NamedTuple):
         gradient = torch.autograd.grad(loss.sum(), x, allow_unused=True)[0] if loss.requires_grad else None
         finite = torch.zeros_like(x) if gradient is None else gradient.nan_to_num(0.0, 0.0, 0.0)
         return Look(loss.detach().nan_to_num(), fooled(logits.detach(), y), finite, gradient is not None)
+
+    def promise_kept(self, x: Tensor, y: Tensor) -> float:
+        """How much of the change that the gradient foretells comes, of the label's logit over the next best's.
+
+        Of the first 50 examples, which fit in memory together.
+        """
+        x, y = x[:PROMISES], y[:PROMISES]
+        others = self.logits(x).scatter(1, y[:, None], -math.inf).argmax(1)
+        return foretold(self.model, x, torch.stack([y, others], 1), self.threat)
 
     def climb(self, x: Tensor, y: Tensor, multiple: float, steps: int) -> Trace:
         """PGD in ``multiple`` times the ball in steps of a quarter of it; infinity: all of [0, 1] in steps of 1/50.

@@ -138,10 +138,11 @@ def test_a_gradient_that_foretells_what_does_not_come_is_not_believed():
     """Neither the model's nor any view's: differences of the output find what lies well within the radius."""
     case = linear_case(THREAT, 10, shape=IMAGE)
     model = Behind(case.model, random_signs())
-    wide = Threat("Linf", 1.5 * THREAT.eps)
+    wide = Threat("Linf", 2 * THREAT.eps)
     views = derive(model, case.x, wide)
     assert set(views) == {"zeroth-order"}
     assert standing(model, model, case.x, case.y, wide).sum() >= len(case.x) / 2
+    torch.manual_seed(0)
     assert not standing(model, views["zeroth-order"], case.x, case.y, wide).any()
 
 

@@ -84,7 +84,7 @@ def foretold(view: nn.Module, x: Tensor, pair: Tensor, threat: Threat) -> float:
 
     The change of the gap between the logits of the classes ``pair`` (N, 2) over the change that the gradient foretells:
     the median over the images, for steps of a tenth and of half the radius, whichever is better. The gap is in units
-    of the logits' spread, since a change of their scale fools nobody. 1 without a gradient.
+    of the logits' spread, since a change of their scale fools nobody. In [-10, 10], and 1 without a gradient.
     """
 
     def gap(images: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ def foretold(view: nn.Module, x: Tensor, pair: Tensor, threat: Threat) -> float:
         promised = ((moved - x) * gradient).flatten(1).sum(1)
         with torch.no_grad():
             change = gap(moved) - before
-        kept = (change / promised)[promised != 0]
+        kept = (change / promised)[promised != 0].nan_to_num(0.0).clamp(-10, 10)
         shares.append(float(kept.median()) if len(kept) else 1.0)
     return max(shares)
 
