@@ -23,7 +23,7 @@ from harness.checkpoints import load_state, save_state
 from harness.datasets.base import Data
 from harness.errors import HarnessError
 from harness.modes import evaluating, exact_float32
-from harness.randomness import generator
+from harness.randomness import generator, seeded
 from harness.specs import EvaluateSpec, TrainSpec
 from harness.threat import Threat
 from harness.training import build_method, trained_model
@@ -90,13 +90,15 @@ def judge(
         todo = judgement.verdicts.nonzero().flatten()
     total = int(judgement.verdicts.numel())
     report({"examples": total - len(todo), "of": total})
-    attacked = attackable(model, to_images(x[todo[:PROBE]], device)) if len(todo) else model
+    attacked: nn.Module | None = None
     while len(todo):
         batch = todo[:batch_size]
         images, labels = to_images(x[batch], device), y[batch].to(device)
-        draws = generator(*seed, "batch", int(batch[0]), device=device)
+        here = (*seed, "batch", int(batch[0]))
+        draws = generator(*here, device=device)
         try:
-            with counting(model) as count, captured_warnings() as warnings, evaluating(model):
+            attacked = attacked or attackable(model, images)
+            with counting(model) as count, captured_warnings() as warnings, evaluating(model), seeded(*here):
                 proposal = Proposal.of(attack(attacked, images, labels, threat, generator=draws, views=views))
                 right = still_correct(model, images, labels, proposal.x_adv, threat)
         except torch.OutOfMemoryError:

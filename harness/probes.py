@@ -1,7 +1,7 @@
 """Measurements on a model that tell whether attacks on it can be believed; :mod:`harness.diagnostics` judges them.
 
 Only the first ``PROBE_EXAMPLES`` examples are looked at, and each passes through the model at most ``PROBE_FORWARDS``
-times (445 and one image more): 90,000 passes are a tenth of what the first of AutoAttack's four attacks alone takes on
+times (459 and one image more): 90,000 passes are a tenth of what the first of AutoAttack's four attacks alone takes on
 10,000 examples (100 steps each). After Pintor et al. 2022, "Indicators of Attack Failure", https://arxiv.org/abs/2106.09947,
 Carlini et al. 2019, https://arxiv.org/abs/1902.06705, and Athalye et al. 2018, https://arxiv.org/abs/1802.00420.
 """
@@ -18,7 +18,7 @@ from harness.probing import Subject, Trace, are_distributions, cosine, counted_a
 from harness.threat import Threat
 
 PROBE_EXAMPLES = 200
-PROBE_FORWARDS = 450
+PROBE_FORWARDS = 460
 
 STEPS = 20
 MULTIPLES = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -53,8 +53,8 @@ class Probes:
     """The same at a random point of the ball."""
     gradient_cosine: float = 1.0
     """Mean cosine, in [-1, 1], of the gradients at the image and at a random point within eps / 10, of what stands."""
-    promise_kept: float = 1.0
-    """How much of the change that the gradient foretells a step along it brings
+    foretold: float = 1.0
+    """Correlation of what the gradient foretells of small moves with what they do
     (:func:`harness.attacks.derived.survey.foretold`)."""
     loss_noise: float = 0.0
     """Mean of c / (c + r), in [0, 1), of what stands: c is how much the loss differs at a random point within eps / 10,
@@ -120,7 +120,7 @@ def _attacked(seen: Probes, subject: Subject, x: Tensor, y: Tensor) -> Probes:
     seen = replace(
         seen,
         gradient_reaches=at_image.reached,
-        promise_kept=subject.promise_kept(x, y),
+        foretold=subject.foretold(x, y),
         zero_gradient_clean=_mean(at_image.zero()),
         zero_gradient_start=_mean(at_start.zero()),
         curve=curve | {"box": _mean(~box.wrong[-1])},

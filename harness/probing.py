@@ -84,8 +84,8 @@ class Subject(NamedTuple):
         finite = torch.zeros_like(x) if gradient is None else gradient.nan_to_num(0.0, 0.0, 0.0)
         return Look(loss.detach().nan_to_num(), fooled(logits.detach(), y), finite, gradient is not None)
 
-    def promise_kept(self, x: Tensor, y: Tensor) -> float:
-        """How much of the change that the gradient foretells comes, of the label's logit over the next best's.
+    def foretold(self, x: Tensor, y: Tensor) -> float:
+        """How well the gradient foretells what small moves do to the label's logit over the next best's.
 
         Of the first 50 examples, which fit in memory together.
         """

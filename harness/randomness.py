@@ -1,6 +1,8 @@
 """One tree of random generators: every draw belongs to (experiment seed, job, purpose)."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -14,3 +16,12 @@ def derive_seed(*path: object) -> int:
 def generator(*path: object, device: torch.device | str = "cpu") -> torch.Generator:
     """A fresh generator on ``device`` whose stream is fixed by ``path``."""
     return torch.Generator(device=device).manual_seed(derive_seed(*path))
+
+
+@contextmanager
+def seeded(*path: object) -> Iterator[None]:
+    """Fix torch's global generators by ``path``, for models that draw from them, and give them back as they were."""
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(derive_seed(*path, "global"))
+        yield

@@ -25,7 +25,7 @@ Record = dict[str, Any]
 
 _TRAINING = ("method", "dataset", "model", "seed")
 _SCORE = ("accuracy", "ci_low", "ci_high", "examples")
-_TRUST = ("verdict", "why")
+_TRUST = ("verdict", "why", "findings")
 _COST = ("threat", "seconds", "forwards")
 _ORIGIN = ("attack_params", "broken_by", "warnings", "protocol", "train_id", "evaluate_id")
 COLUMNS = (*_TRAINING, "checkpoint", "attack", *_SCORE, *_TRUST, *_COST, *_ORIGIN)
@@ -35,6 +35,7 @@ HISTORY_COLUMNS = (*_TRAINING, "train_id", *_EPOCH, *_SPEED)
 _TIMES = ("started", "finished", "seconds")
 _CIRCUMSTANCES = ("device", "code", "error", "log")
 JOB_COLUMNS = ("id", "kind", "state", *_TRAINING, "checkpoint", "attack", "threat", *_TIMES, *_CIRCUMSTANCES)
+_MOST_REASONS = 3
 NATURAL, WORST_CASE = "natural", "worst-case"
 VERDICTS = "verdicts"
 
@@ -51,8 +52,9 @@ def long_form(
 
     ``accuracy`` is a fraction with its 95 % Wilson interval ``ci_low`` to ``ci_high``; ``seed`` is the training's.
     ``attack_params``, ``broken_by`` (JSON: how many examples each part of the attack broke) and ``warnings`` (one a
-    line) are text. ``verdict`` and its reasons ``why`` are those of the training's checkpoint under the threat: of
-    several diagnoses the one that judged most of the evaluations, then the latest; without one it is ``suspect``.
+    line) are text. ``verdict``, its worst three reasons ``why`` and the codes of all its ``findings`` are those of the
+    training's checkpoint under the threat: of several diagnoses the one that judged most of the evaluations, then the
+    latest; without one it is ``suspect``.
     Trainings that differ in their seed alone share a ``protocol``. Rows are in the order of methods, then of data set,
     model, seed, training, threat, checkpoint and attack, with ``natural`` first and ``worst-case`` last.
 
@@ -175,9 +177,13 @@ def _trust(diagnoses: Iterable[Diagnosis], evaluations: set[str]) -> Record:
 
     chosen = max(diagnoses, key=covers, default=None)
     if chosen is None:
-        return {"verdict": "suspect", "why": "not diagnosed: the run was cut off; the same command goes on"}
-    why = "; ".join(f"{finding['message']} ({finding['evidence']})" for finding in chosen.findings)
-    return {"verdict": chosen.verdict, "why": why}
+        undiagnosed = "not diagnosed: the run was cut off; the same command goes on"
+        return {"verdict": "suspect", "why": undiagnosed, "findings": ""}
+    worst_first = sorted(chosen.findings, key=lambda finding: finding["severity"] != chosen.verdict)
+    why = [f"{finding['message']} ({finding['evidence']})" for finding in worst_first[:_MOST_REASONS]]
+    if len(worst_first) > len(why):
+        why.append(f"and {len(worst_first) - len(why)} more")
+    return {"verdict": chosen.verdict, "why": "; ".join(why), "findings": ",".join(f["code"] for f in chosen.findings)}
 
 
 def _worst_cases(group: Sequence[tuple[Record, Verdicts]]) -> Iterator[tuple[Record, Verdicts]]:

@@ -78,7 +78,8 @@ def test_gradients_that_are_not_numbers_are_mended():
     case = linear_case(THREAT, 10, shape=IMAGE)
     model = Behind(case.model, before=lambda x: x + 0 * (x * 0).sqrt())
     views = derive(model, case.x)
-    assert list(views) == ["substitutes"]
+    assert list(views) == ["substitutes", "zeroth-order"]
+    del views["zeroth-order"]  # beside a guess, the last resort
     assert broken_by_any(model, views, case) == case.robust.tolist()
 
 
@@ -95,7 +96,8 @@ def test_preprocessing_that_nothing_can_trace_counts_as_the_identity():
     case = linear_case(THREAT, 2, shape=IMAGE)
     model = nn.Sequential(Opaque(), case.model)
     views = derive(model, case.x)
-    assert list(views) == ["substitutes"]
+    assert list(views) == ["substitutes", "zeroth-order"]
+    del views["zeroth-order"]  # beside a guess, the last resort
     assert broken_by_any(model, views, case) == case.robust.tolist()
 
 
@@ -161,9 +163,9 @@ def test_a_useless_gradient_beside_an_opaque_path_does_not_hide_it():
     assert standing(model, views["bridged"], case.x, case.y).tolist() == case.robust.tolist()
 
 
-@pytest.mark.parametrize(("gradient", "kept"), [(1.0, 1.0), (2.0, 0.5), (-1.0, -1.0)])
-def test_how_much_of_its_promise_a_gradient_keeps(gradient, kept):
-    """Two pixels are two of four logits: the gap is linear in them. The gradient is a multiple of the right one."""
+@pytest.mark.parametrize(("gradient", "correlation"), [((1, 1), 1.0), ((2, 2), 1.0), ((-1, -1), -1.0), ((1, 0), 0.71)])
+def test_how_well_a_gradient_foretells(gradient, correlation):
+    """A linear gap of two pixels; the gradient is a multiple of the right one, or knows one of the two: 1 / sqrt(2)."""
 
     class Scaled(torch.autograd.Function):
         @staticmethod
@@ -172,15 +174,15 @@ def test_how_much_of_its_promise_a_gradient_keeps(gradient, kept):
 
         @staticmethod
         def backward(ctx, incoming):
-            return gradient * incoming
+            return incoming * torch.tensor(gradient, dtype=incoming.dtype)
 
     class Pixels(nn.Module):
         def forward(self, x):
             z = Scaled.apply(x.flatten(1))
             return torch.cat([z, torch.full((len(x), 1), 9.0), torch.full((len(x), 1), -9.0)], 1)
 
-    x, pair = torch.tensor([[[[0.51, 0.49]]]]), torch.tensor([[0, 1]])
-    assert foretold(Pixels(), x, pair, Threat("Linf", 0.01)) == pytest.approx(kept, abs=1e-3)
+    x, pair = torch.full((64, 1, 1, 2), 0.5), torch.tensor([[0, 1]]).expand(64, 2)
+    assert foretold(Pixels(), x, pair, Threat("Linf", 0.01)) == pytest.approx(correlation, abs=0.06)
 
 
 def test_finite_differences_of_a_linear_function_estimate_its_gradient():
@@ -193,13 +195,13 @@ def test_finite_differences_of_a_linear_function_estimate_its_gradient():
     assert torch.allclose(found.flatten(), torch.tensor([1.0, -2.0, 0.5, 0.0]), atol=0.1)
 
 
-def test_honest_networks_get_no_views_for_eight_forward_passes():
+def test_honest_networks_get_no_views_for_23_forward_passes():
     x = torch.rand(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     plain = {name: models[name](10, Inputs()) for name in ("small-cnn", "resnet18")}
     for name, model in plain.items():
         with counting(model) as count:
             assert derive(model, x) == {}, name
-        assert count() <= 8 * len(x)
+        assert count() <= 23 * len(x)
     linear = linear_case(THREAT, 10)
     assert derive(linear.model, linear.x) == {}
     smooth, images, _ = untrained()

@@ -126,14 +126,23 @@ def test_a_model_without_a_gradient_is_attacked_all_the_same(attack, obstacle):
         assert result.verdicts[attack][:2].tolist() == [False, False]
 
 
-def test_a_model_that_fails_for_reasons_of_its_own_is_not_hidden():
-    def broken(x):
-        if len(x) == 5:  # the attacked ones: all that the model gets right
-            raise RuntimeError("out of ideas")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_logits_of_any_precision_are_attacked(dtype):
+    class Other(Threshold):
+        def forward(self, x):
+            return super().forward(x).to(dtype)
+
+    result = harness.evaluate(Other(), constant_images(MARGINS), LABELS, threat=THREAT, attacks=["fgsm", "autoattack"])
+    assert result.verdicts["worst-case"].tolist() == [False, False, True, True, True, False]
+
+
+def test_a_model_that_takes_only_some_numbers_of_images_is_refused():
+    def fixed(x):
+        assert len(x) == 6, "six images, please"
         return x
 
-    with pytest.raises(RuntimeError, match="out of ideas"):
-        harness.evaluate(Behind(broken), constant_images(MARGINS), LABELS, threat=THREAT, attacks=["fgsm"])
+    with pytest.raises(harness.HarnessError, match="fails on 5 images at once: AssertionError: six images, please"):
+        harness.evaluate(Behind(fixed), constant_images(MARGINS), LABELS, threat=THREAT, attacks=["fgsm"])
 
 
 def test_an_unknown_name_of_the_package_is_an_attribute_error():

@@ -190,10 +190,17 @@ def test_a_verdict_is_shared_by_all_rows_of_one_checkpoint_and_threat_and_by_no_
         for attack in ("natural", "fgsm"):
             name = f"{attack}-{number}"
             store.ingest(write_evaluate(tmp_path, name, [1, 0], attack=attack, checkpoint=checkpoint, threat=threat))
-    store.ingest(write_diagnose(tmp_path, "m", "masked", "gradients lie", "loss rises", evaluations=["fgsm-0"]))
+    lies = ("gradients lie", "loss rises", "noise wins", "steps help", "starts help")
+    store.ingest(write_diagnose(tmp_path, "m", "masked", *lies, evaluations=["fgsm-0"]))
     store.ingest(write_diagnose(tmp_path, "t", "trusted", checkpoint="last", evaluations=["fgsm-1"]))
     assert len(long_form(store, checkpoint="best", threat="Linf 0.2")) == 3
-    assert trust(store, checkpoint="best", threat="Linf 0.2") == ("masked", "gradients lie (seen); loss rises (seen)")
+    assert trust(store, checkpoint="best", threat="Linf 0.2") == (
+        "masked",
+        "gradients lie (seen); loss rises (seen); noise wins (seen); and 2 more",
+    )
+    assert set(long_form(store, checkpoint="best", threat="Linf 0.2").findings) == {
+        "code-0,code-1,code-2,code-3,code-4"
+    }
     assert trust(store, checkpoint="last") == ("trusted", "")
     assert trust(store, threat="Linf 0.1")[0] == "suspect"
     assert "not diagnosed" in trust(store, threat="Linf 0.1")[1]

@@ -3,49 +3,58 @@
 import torch
 from torch import Tensor, nn
 
+from harness.errors import HarnessError
 from harness.modes import evaluating, frozen
 
 
 def attackable(model: nn.Module, x: Tensor) -> nn.Module:
-    """The model itself, or the same logits with a gradient of zeros where autograd cannot have one.
+    """The model itself, or the same logits in float32, with a gradient of zeros where autograd cannot have one.
 
-    Some models detach the image, return labels, leave torch, or use an operation without a derivative: they end every
-    gradient attack with an error. ``x`` (N, C, H, W) are images to try it on.
+    Some models detach the image, return labels, leave torch, use an operation without a derivative, or answer in
+    another precision: they end attacks with an error. ``x`` (N, C, H, W) are images to try it on.
 
     Raises:
-        RuntimeError: the model's own, where it fails on the images without any gradient too.
+        HarnessError: where the model fails on these images without any gradient too.
     """
-    if _is_differentiable(model, x):
-        return model
-    return _Flat(model)
+    with evaluating(model), frozen(model), torch.random.fork_rng([x.device] if x.device.type == "cuda" else []):
+        try:
+            with torch.no_grad():
+                output: Tensor = model(x)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            raise HarnessError(
+                f"the model fails on {len(x)} images at once: {type(error).__name__}: {error}. Attacks go on with the "
+                "examples that still stand, so it must take any number of images"
+            ) from error
+        live = _is_differentiable(model, x)
+    return model if live and output.dtype == torch.float32 else _Plain(model, live)
 
 
 def _is_differentiable(model: nn.Module, x: Tensor) -> bool:
-    with evaluating(model), frozen(model), torch.random.fork_rng([x.device] if x.device.type == "cuda" else []):
-        try:
-            with torch.enable_grad():
-                images = x.detach().clone().requires_grad_()
-                output: Tensor = model(images)
-                return (
-                    output.requires_grad and torch.autograd.grad(output.sum(), images, allow_unused=True)[0] is not None
-                )
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError:
-            with torch.no_grad():
-                model(x)
-            return False
+    images = x.detach().clone().requires_grad_()
+    try:
+        with torch.enable_grad():
+            output: Tensor = model(images)
+            if not output.requires_grad:
+                return False
+            return torch.autograd.grad(output.sum(), images, allow_unused=True)[0] is not None
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError:  # of numpy, in-place changes, operations without a derivative
+        return False
 
 
-class _Flat(nn.Module):
-    """The same logits, constant in the images as far as autograd can see."""
+class _Plain(nn.Module):
+    """The same logits in float32; constant in the images, as far as autograd can see, unless the model is ``live``."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, live: bool) -> None:
         super().__init__()
         self.model = model
+        self.live = live
         self.training = model.training
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, K)."""
-        logits: Tensor = self.model(x.detach())
-        return logits + 0 * x.sum() if x.requires_grad else logits
+        logits: Tensor = self.model(x if self.live else x.detach()).float()
+        return logits + 0 * x.sum() if x.requires_grad and not self.live else logits
