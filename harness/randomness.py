@@ -1,8 +1,8 @@
 """One tree of random generators: every draw belongs to (experiment seed, job, purpose)."""
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
@@ -18,10 +18,15 @@ def generator(*path: object, device: torch.device | str = "cpu") -> torch.Genera
     return torch.Generator(device=device).manual_seed(derive_seed(*path))
 
 
+def kept() -> AbstractContextManager[None]:
+    """Give torch's global generators back as they were."""
+    initialized: Callable[[], bool] = torch.cuda.is_initialized
+    return torch.random.fork_rng(devices=list(range(torch.cuda.device_count())) if initialized() else [])
+
+
 @contextmanager
 def seeded(*path: object) -> Iterator[None]:
     """Fix torch's global generators by ``path``, for models that draw from them, and give them back as they were."""
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
-    with torch.random.fork_rng(devices):
+    with kept():
         torch.manual_seed(derive_seed(*path, "global"))
         yield

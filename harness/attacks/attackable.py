@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from harness import randomness
 from harness.errors import HarnessError
 from harness.modes import evaluating, frozen
 
@@ -16,7 +17,7 @@ def attackable(model: nn.Module, x: Tensor) -> nn.Module:
     Raises:
         HarnessError: where the model fails on these images without any gradient too.
     """
-    with evaluating(model), frozen(model), torch.random.fork_rng([x.device] if x.device.type == "cuda" else []):
+    with evaluating(model), frozen(model), randomness.kept():
         try:
             with torch.no_grad():
                 output: Tensor = model(x)

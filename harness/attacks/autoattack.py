@@ -5,8 +5,8 @@ Croce & Hein 2020, https://arxiv.org/abs/2003.01690.
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -15,6 +15,7 @@ import torch
 from pyautoattack import checks
 from torch import Tensor, nn
 
+from harness import randomness
 from harness.attacks.base import Proposal, Views, attack
 from harness.modes import evaluating, frozen
 from harness.threat import Threat
@@ -115,7 +116,7 @@ def _run(
 ) -> tuple[Tensor, Tensor]:
     """One attack on examples that the model gets right: adversarial images and the labels predicted for them."""
     with ExitStack() as stack:
-        for context in (captured_warnings(), evaluating(model), frozen(model), _own_randomness(), own_trace()):
+        for context in (captured_warnings(), evaluating(model), frozen(model), randomness.kept(), own_trace()):
             stack.enter_context(context)
         adversary: Any = pyautoattack.AutoAttack(
             model, norm=threat.norm, eps=threat.eps, seed=seed, device=x.device, version="standard"
@@ -124,12 +125,6 @@ def _run(
         adversary.apgd_targeted.n_target_classes = adversary.fab.n_target_classes = min(9, classes - 1)
         found, labels = adversary.run_standard_evaluation(x, y, batch_size=len(x))
     return found, labels
-
-
-def _own_randomness() -> AbstractContextManager[None]:
-    """pyautoattack seeds torch's global generators: give them back as they were."""
-    initialized: Callable[[], bool] = torch.cuda.is_initialized
-    return torch.random.fork_rng(devices=list(range(torch.cuda.device_count())) if initialized() else [])
 
 
 @contextmanager
