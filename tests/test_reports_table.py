@@ -116,6 +116,13 @@ def test_the_worst_verdict_of_the_seeds_counts_and_names_them():
     assert (only.verdict, only.why) == ("masked", "seed 2: a reason in two lines")
 
 
+def test_of_several_seeds_the_first_tells_why_and_the_others_follow_suit():
+    frame = results(["pgd-at-ancra"], seeds=(0, 1, 2, 3))
+    for seed, why in enumerate(["a gap of 9", "a gap of 8", "a gap of 9", "a gap of 7"]):
+        frame.loc[frame["seed"] == seed, "why"] = why
+    assert comparison(frame).rows[0].why == "seed 0, 2: a gap of 9; alike seed 1, 3"
+
+
 def test_without_verdicts_nothing_is_marked():
     table = comparison(results().drop(columns=["verdict", "why"]))
     assert not table.reasons

@@ -151,11 +151,18 @@ def _row(label: str, own: Sequence[tuple[int, Scores]], differences: Mapping[str
     )
 
 
-def _reasons(found: Iterable[tuple[int, str]], *, name_seeds: bool) -> str:
-    seeds: dict[str, list[str]] = defaultdict(list)
-    for seed, why in found:
-        seeds[why].append(str(seed))
-    return "; ".join(f"seed {', '.join(own)}: {why}" if name_seeds else why for why, own in seeds.items())
+def _reasons(found: Sequence[tuple[int, str]], *, name_seeds: bool) -> str:
+    """The reasons of the first seed in full; of the others, that they have the same verdict."""
+    if not found or not name_seeds:
+        return next((why for _, why in found), "")
+    same = [seed for seed, why in found if why == found[0][1]]
+    others = [seed for seed, why in found if why != found[0][1]]
+    text = f"seed {_list(same)}: {found[0][1]}"
+    return f"{text}; alike seed {_list(others)}" if others else text
+
+
+def _list(seeds: Iterable[int]) -> str:
+    return ", ".join(map(str, seeds))
 
 
 def _judgement(scores: Scores) -> tuple[str, str]:
