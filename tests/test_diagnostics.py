@@ -45,8 +45,8 @@ CASES = [
     ("adversarial-above-natural", attacked(pgd_20=0.779), None, attacked(natural=0.60, fgsm=0.8)),
     ("fgsm-beats-pgd", attacked(fgsm=0.77), None, attacked(fgsm=0.76)),
     ("pgd-far-above-autoattack", attacked(fgsm=0.86, pgd_20=0.80), attacked(fgsm=0.86, pgd_20=0.82), None),
-    ("apgd-t-far-below-apgd-ce", broken("autoattack", apgd_t=590), broken("autoattack", apgd_t=610), None),
-    ("apgd-t-far-below-apgd-ce", broken("autoattack", fab_t=610), broken("autoattack", apgd_dlr=610), None),
+    ("apgd-t-far-below-apgd-ce", broken("autoattack", apgd_t=1190), broken("autoattack", apgd_t=1210), None),
+    ("apgd-t-far-below-apgd-ce", broken("autoattack", fab_t=1210), broken("autoattack", apgd_dlr=1210), None),
     ("adaptive-below-autoattack", attacked(adaptive=0.68), attacked(adaptive=0.67), attacked(adaptive=0.65)),
     (
         "black-box-wins",
