@@ -83,7 +83,7 @@ def agreement(one: Look, other: Look) -> float:
 def foretold(view: nn.Module, x: Tensor, pair: Tensor, threat: Threat) -> float:
     """How well the gradient foretells what small moves do to the output: their correlation, 1 for a linear view.
 
-    Each image is moved back and forth along 8 random directions, by a tenth of the radius. The output is the gap between
+    Each image is moved both ways along 8 random directions, by a tenth of the radius. The output is the gap between
     the logits of the classes ``pair`` (N, 2) in units of their spread, if there are more: their scale fools nobody.
     What a gradient leaves out or turns round lowers the correlation; one that is no number foretells nothing. 1 where
     no image has a gradient.
