@@ -148,6 +148,20 @@ def test_a_gradient_that_foretells_what_does_not_come_is_not_believed():
     assert not standing(model, views["zeroth-order"], case.x, case.y, wide).any()
 
 
+def test_a_model_that_fails_on_other_images_than_those_shown_raises_nothing():
+    """It takes the clean images alone, so that no small move can be looked at: its gradient is not believed."""
+    case = linear_case(THREAT, 10, shape=IMAGE)
+    shown = case.x.clone()
+
+    class Shy(Behind):
+        def forward(self, x):
+            if not torch.equal(x.detach(), shown):
+                raise ValueError("never seen")
+            return super().forward(x)
+
+    assert set(derive(Shy(case.model), shown)) == {"zeroth-order"}
+
+
 def test_a_useless_gradient_beside_an_opaque_path_does_not_hide_it():
     """The logits come through numpy; what is left to differentiate is their temperature, which fools nobody."""
 

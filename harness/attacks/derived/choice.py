@@ -128,7 +128,13 @@ class _Choice:
 
     def _misled(self, *views: nn.Module) -> bool:
         """Whether every view's gradient foretells what does not come."""
-        return all(foretold(view, self.x, self.pair, self.threat) < FORETOLD for view in views)
+        return not any(self._foretells(view) for view in views)
+
+    def _foretells(self, view: nn.Module) -> bool:
+        try:
+            return foretold(view, self.x, self.pair, self.threat) >= FORETOLD
+        except Exception:  # whatever a foreign model raises
+            return False
 
     def _last_resorts(self, base: nn.Module) -> dict[str, nn.Module]:
         """What needs no gradient of the model's, and the bridge over opaque parts if its gradient keeps its promise."""
