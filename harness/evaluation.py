@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -14,21 +14,22 @@ from torch import Tensor, nn
 
 from harness.attacks import resolve
 from harness.attacks.adaptive import PROBE, TRANSFER
-from harness.attacks.attackable import attackable
-from harness.attacks.autoattack import captured_warnings
+from harness.attacks.attackable import attackable, takes_channels_last
 from harness.attacks.base import Attack, Proposal, Views
 from harness.attacks.derived import derived_views, without_repeats
+from harness.attacks.reference import captured_warnings
 from harness.augmentation import to_float
 from harness.checkpoints import load_state, save_state
 from harness.datasets.base import Data
 from harness.errors import HarnessError
-from harness.modes import evaluating, exact_float32
+from harness.modes import channels_last, computing_in, evaluating, exact_float32
 from harness.randomness import generator, seeded
-from harness.specs import EvaluateSpec, TrainSpec
+from harness.specs import EvaluateSpec, Precision, TrainSpec
 from harness.threat import Threat
 from harness.training import build_method, trained_model
 from harness.verification import still_correct
 
+_TRIAL = 2  # images that show what a model can do: few, since memory may be short
 Report = Callable[[dict[str, Any]], None]
 
 
@@ -67,10 +68,13 @@ def judge(
     views: Views,
     seed: tuple[object, ...],
     batch_size: int,
+    precision: Precision = "float32",
     state: Path | None = None,
     report: Report = lambda _: None,
 ) -> Judgement:
     """Attack what the model gets right, in batches, and verify every proposal in float32 on the model itself.
+
+    ``precision`` is that of the search alone; whatever it is, the last steps of each attack are done in float32.
 
     ``x`` (N, C, H, W) are uint8 images or floats in [0, 1] on any device, ``y`` (N,) their labels; work happens on
     the model's device. Randomness is fixed by ``seed`` and the batch. With ``state``, finished batches survive a
@@ -90,32 +94,48 @@ def judge(
         todo = judgement.verdicts.nonzero().flatten()
     total = int(judgement.verdicts.numel())
     report({"examples": total - len(todo), "of": total})
-    attacked: nn.Module | None = None
-    while len(todo):
-        batch = todo[:batch_size]
-        images, labels = to_images(x[batch], device), y[batch].to(device)
-        here = (*seed, "batch", int(batch[0]))
-        draws = generator(*here, device=device)
-        try:
-            attacked = attacked or attackable(model, images)
-            with counting(model) as count, captured_warnings() as warnings, evaluating(model), seeded(*here):
-                proposal = Proposal.of(attack(attacked, images, labels, threat, generator=draws, views=views))
-                right = still_correct(model, images, labels, proposal.x_adv, threat)
-        except torch.OutOfMemoryError:
-            if batch_size == 1:
-                raise
-            batch_size //= 2
-            torch.cuda.empty_cache()
-            continue
-        _record(judgement, batch, right.cpu(), proposal)
-        judgement.forwards += count()
-        judgement.warnings += [text for text in warnings if text not in judgement.warnings]
-        judgement.seconds += time.perf_counter() - clock
-        clock, todo = time.perf_counter(), todo[len(batch) :]
-        if state and len(todo):
-            save_state(state, {**vars(judgement), "todo": todo})
-        report({"examples": total - len(todo), "of": total})
+    with _prepared(model, views, x, y, todo[:_TRIAL], device) as attacked:
+        while len(todo):
+            batch = todo[:batch_size]
+            images, labels = to_images(x[batch], device), y[batch].to(device)
+            here = (*seed, "batch", int(batch[0]))
+            draws = generator(*here, device=device)
+            try:
+                with counting(model) as count, captured_warnings() as warnings, evaluating(model), seeded(*here):
+                    with computing_in(precision, device):
+                        found = attack(attacked, images, labels, threat, generator=draws, views=views)
+                    proposal = Proposal.of(found)
+                    right = still_correct(model, images, labels, proposal.x_adv, threat)
+            except torch.OutOfMemoryError:
+                if batch_size == 1:
+                    raise
+                batch_size //= 2
+                torch.cuda.empty_cache()
+                continue
+            _record(judgement, batch, right.cpu(), proposal)
+            judgement.forwards += count()
+            judgement.warnings += [text for text in warnings if text not in judgement.warnings]
+            judgement.seconds += time.perf_counter() - clock
+            clock, todo = time.perf_counter(), todo[len(batch) :]
+            if state and len(todo):
+                save_state(state, {**vars(judgement), "todo": todo})
+            report({"examples": total - len(todo), "of": total})
     return judgement
+
+
+@contextmanager
+def _prepared(
+    model: nn.Module, views: Views, x: Tensor, y: Tensor, probe: Tensor, device: torch.device
+) -> Iterator[nn.Module]:
+    """The model as attacks need it, meanwhile in the layout that is fastest; tried on the images at ``probe``."""
+    if not len(probe):
+        yield model
+        return
+    images, labels = to_images(x[probe], device), y[probe].to(device)
+    attacked = attackable(model, images)
+    fast = takes_channels_last(attacked, views, images, labels)
+    with channels_last(model, *views.values()) if fast else nullcontext():
+        yield attacked
 
 
 def _record(judgement: Judgement, batch: Tensor, right: Tensor, proposal: Proposal) -> None:
@@ -183,6 +203,7 @@ def evaluate_job(
         views=views_for(attack, model, images, threat, build_method(spec.train).attack_views(model), siblings),
         seed=(spec.seed, spec.attack.name),
         batch_size=spec.batch_size,
+        precision=spec.train.protocol.precision,
         state=directory / "state" / "evaluation.pt",
         report=report,
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from harness.probes import Probes
 
-STRONG_ATTACKS = ("autoattack", "adaptive")
+REFERENCE = "autoattack-reference"
 # A cross-entropy whose gradient vanishes does no harm where PGD stays this close to attacks on other losses.
 HARMLESS = 0.03
 
@@ -62,22 +62,22 @@ def fgsm_below_pgd(evidence: Evidence) -> Measure | None:
 
 def autoattack_below_pgd(evidence: Evidence) -> Measure | None:
     """The lowest accuracy under PGD minus that under AutoAttack."""
-    return _gap(evidence, _strongest_pgd(evidence.accuracy), "autoattack")
+    return _gap(evidence, _strongest_pgd(evidence.accuracy), _autoattack(evidence))
 
 
 def adaptive_below_autoattack(evidence: Evidence) -> Measure | None:
     """The accuracy under AutoAttack minus that under the adaptive attack."""
-    return _gap(evidence, "autoattack", "adaptive")
+    return _gap(evidence, _autoattack(evidence), "adaptive")
 
 
 def broken_by_apgd_t(evidence: Evidence) -> Measure | None:
     """What APGD-T broke of what APGD-CE had left (with three classes: APGD-DLR)."""
-    return _broken(evidence, "autoattack", lambda part: part in ("apgd-t", "apgd-dlr"))
+    return _broken(evidence, _autoattack(evidence), lambda part: part in ("apgd-t", "apgd-dlr"))
 
 
 def broken_by_square(evidence: Evidence) -> Measure | None:
     """What Square broke of what three white-box attacks had left."""
-    return _broken(evidence, "autoattack", lambda part: part == "square")
+    return _broken(evidence, _autoattack(evidence), lambda part: part == "square")
 
 
 def broken_by_transfer(evidence: Evidence) -> Measure | None:
@@ -95,7 +95,7 @@ def unconfirmed(evidence: Evidence) -> Measure | None:
 
 def strong_attacks_missing(evidence: Evidence) -> Measure:
     """How many of AutoAttack and the adaptive attack were not run."""
-    missing = [name for name in STRONG_ATTACKS if name not in evidence.accuracy]
+    missing = [name for name in (_autoattack(evidence), "adaptive") if name not in evidence.accuracy]
     run = sorted(evidence.accuracy.keys() - {"natural", "worst-case"})
     return Measure(len(missing), f"missing: {' and '.join(missing)}; attacks run: {', '.join(run) or 'none'}")
 
@@ -114,7 +114,7 @@ def zero_gradient(evidence: Evidence) -> Measure | None:
 def vanishing_gradient(evidence: Evidence) -> Measure | None:
     """The larger share that stands with a vanishing gradient; nothing where PGD finds as much as stronger attacks."""
     accuracy, pgd = evidence.accuracy, _strongest_pgd(evidence.accuracy)
-    strong = [accuracy[name] for name in STRONG_ATTACKS if name in accuracy]
+    strong = [accuracy[name] for name in (_autoattack(evidence), "adaptive") if name in accuracy]
     if pgd and strong and accuracy[pgd] - min(strong) <= HARMLESS + 2 / max(evidence.examples, 1):
         return None
     return _probed(evidence, lambda p: _larger(p.vanishing_gradient_clean, p.vanishing_gradient_start, p.attacked))
@@ -178,6 +178,12 @@ def softmax_output(evidence: Evidence) -> Measure | None:
 def autograd_calls(evidence: Evidence) -> Measure | None:
     """Calls of autograd in one forward pass."""
     return _probed(evidence, lambda p: Measure(p.autograd_calls, f"{p.autograd_calls} calls in one forward pass"))
+
+
+def _autoattack(evidence: Evidence) -> str:
+    """The authors' own code stands in for AutoAttack where only that was run."""
+    accuracy = evidence.accuracy
+    return REFERENCE if REFERENCE in accuracy and "autoattack" not in accuracy else "autoattack"
 
 
 def _gap(evidence: Evidence, upper: str | None, lower: str) -> Measure | None:

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from harness.memory import keep_freed_memory
+
 T = TypeVar("T")
 _Task = tuple["Future[Any]", Callable[..., Any]]
 
@@ -157,6 +159,7 @@ def _work(connection: Connection, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the scheduler's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
+    keep_freed_memory()
     with contextlib.suppress(EOFError, OSError):
         while True:
             call, device = connection.recv()

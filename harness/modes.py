@@ -38,6 +38,36 @@ def frozen(*models: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def channels_last(*models: nn.Module) -> Iterator[None]:
+    """Lay the convolutions' weights out as cuDNN and oneDNN like them best, and give the old layout back.
+
+    Not a number changes, but activations follow the layout, and a model that reshapes them with ``view`` may fail.
+    """
+    before = {p: p.data for model in models for p in model.parameters() if p.dim() == 4}
+    try:
+        for parameter, data in before.items():
+            _, channels, height, width = data.shape
+            strides = (channels * height * width, 1, channels * width, channels)
+            # Not ``contiguous(memory_format=...)``, which leaves a weight with one input channel as it is.
+            parameter.data = torch.empty_strided(data.shape, strides, dtype=data.dtype, device=data.device).copy_(data)
+        yield
+    finally:
+        for parameter, data in before.items():
+            parameter.data = data
+
+
+def computing_in(precision: str, device: torch.device) -> torch.autocast:
+    """The precision of matrix products and convolutions: ``float32`` or ``bfloat16``; weights stay in float32."""
+    # No cache: a cast made while the weights are frozen for an attack must not serve the training forward pass.
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=False)
+
+
+def is_rough(device: torch.device) -> bool:
+    """Whether what surrounds the call computes in less than float32 (:func:`computing_in`)."""
+    return torch.is_autocast_enabled(device.type)
+
+
+@contextmanager
 def exact_float32(device: torch.device) -> Iterator[None]:
     """Float32 arithmetic as it is written: no autocast, and no TF32 in matrix products or convolutions.
 

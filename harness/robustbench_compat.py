@@ -21,7 +21,7 @@ import pyautoattack.state
 import torch
 from torch import Tensor, nn
 
-from harness.attacks.autoattack import own_trace
+from harness.attacks.reference import own_trace
 from harness.errors import HarnessError
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from harness.version import EVALUATION_NUMERICS, TRAINING_NUMERICS
 
+Precision = Literal["float32", "bfloat16"]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 # The hash of a third party's source; None, and left out, for what ships with the harness.
 Code = Annotated[str | None, Field(exclude_if=lambda code: code is None)]
@@ -71,7 +72,7 @@ class Protocol(Spec):
     milestones: tuple[Fraction, ...] = (0.625, 0.75, 5 / 6)
     augmentation: Literal["none", "crop-flip", "crop"] = "crop-flip"
     weight_averaging: float = Field(0.0, ge=0, lt=1)
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    precision: Precision = "bfloat16"
     selection_steps: int = Field(10, ge=1)
 
 

@@ -21,7 +21,7 @@ from harness.datasets.base import Data, Split, hold_out
 from harness.errors import HarnessError
 from harness.method import Method, Step
 from harness.models.base import Inputs
-from harness.modes import evaluating
+from harness.modes import computing_in, evaluating
 from harness.randomness import derive_seed, generator
 from harness.schedules import learning_rate
 from harness.specs import TrainSpec, job_id
@@ -151,7 +151,7 @@ class _Run:
             batch = order[index * self.batch_size : (index + 1) * self.batch_size]
             x = augment(to_float(images[batch]), self.protocol.augmentation, draws)
             x = x.contiguous(memory_format=self.layout)
-            with self._precision():
+            with computing_in(self.protocol.precision, self.device):
                 loss = self.method.loss(self.model, x, labels[batch], self.threat, Step(self.epoch, draws))
             self.optimizer.zero_grad()
             loss.total.backward()  # type: ignore[no-untyped-call]
@@ -178,11 +178,6 @@ class _Run:
                     f"--set protocol.lr={self.protocol.lr / 10:g}"
                 )
 
-    def _precision(self) -> torch.autocast:
-        enabled = self.protocol.precision == "bfloat16"
-        # No cache: a cast made while the weights are frozen for an attack must not serve the training forward pass.
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False)
-
     def _validate(self) -> tuple[float, float]:
         """Natural and PGD accuracy on the validation split, from the same random start in every epoch."""
         draws = generator(self.spec.seed, self.id, "validation", device=self.device)
@@ -190,7 +185,7 @@ class _Run:
         for images, labels in zip(*(torch.split(part, VALIDATION_BATCH) for part in self.validation), strict=True):
             x = to_float(images).contiguous(memory_format=self.layout)
             start = self.threat.random_start(x, draws)
-            with self._precision(), evaluating(model):
+            with computing_in(self.protocol.precision, self.device), evaluating(model):
                 x_adv = ascend(
                     model,
                     x,

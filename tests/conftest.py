@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness import registry
-from harness.attacks.autoattack import own_trace
+from harness.attacks.reference import own_trace
 from harness.datasets import load
 from harness.experiment import Request, plan
 from harness.registry import load_plugins

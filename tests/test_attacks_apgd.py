@@ -11,8 +11,8 @@ from torch import nn
 from harness.attacks import resolve
 from harness.attacks.adaptive import TRANSFER, Adaptive
 from harness.attacks.apgd import apgd
-from harness.attacks.autoattack import captured_warnings
 from harness.attacks.losses import cross_entropy, dlr
+from harness.attacks.reference import captured_warnings
 from harness.threat import Threat
 from harness.verification import still_correct
 

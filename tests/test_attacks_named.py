@@ -9,6 +9,7 @@ from harness.attacks.cw import CW
 from harness.attacks.fgsm import FGSM
 from harness.attacks.natural import Natural
 from harness.attacks.pgd import PGD
+from harness.attacks.reference import AutoAttackReference
 from harness.errors import HarnessError, UnknownName
 
 
@@ -24,8 +25,9 @@ from harness.errors import HarnessError, UnknownName
         ("pgd-7:step_size=0.01:random_start=false", PGD(steps=7, step_size=0.01, random_start=False)),
         ("cw", CW(steps=30)),
         ("cw:steps=100", CW(steps=100)),
-        ("cw-100:kappa=50", CW(steps=100, kappa=50.0)),
+        ("cw-100:step_size=1/255", CW(steps=100, step_size=1 / 255)),
         ("autoattack", AutoAttack()),
+        ("autoattack-reference", AutoAttackReference()),
         ("adaptive", Adaptive()),
         ("adaptive-50:targets=9", Adaptive(steps=50, targets=9)),
     ],
@@ -59,7 +61,7 @@ def test_a_misspelt_parameter_is_named_with_its_nearest():
         ("pgd-20:restarts=0", "restarts must be positive, got 0"),
         ("pgd-20:step_size=nan", "step_size must be positive, got nan"),
         ("pgd-20:restarts=2:random_start=no", "restarts=2 needs random_start"),
-        ("cw:kappa=-1", "kappa must be at least 0, got -1"),
+        ("cw:step_size=-1", "step_size must be positive, got -1"),
         ("adaptive:targets=0", "targets must be positive, got 0"),
         ("fgsm-3", "attack 'fgsm' has no parameters, got 'fgsm-3'"),
     ],

@@ -209,3 +209,15 @@ def test_the_table_has_a_row_for_every_check():
 def test_judging_needs_no_torch():
     code = "import sys, harness.diagnostics; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_authors_autoattack_stands_in_where_only_that_was_run():
+    """The same numbers under the other name give the same findings; where both were run, ours speaks."""
+    broken_by = {"autoattack": {"apgd-ce": 1, "apgd-t": 1300, "square": 300}}
+    ours = Evidence(MASKED, 10_000, broken_by=broken_by)
+    renamed = {"autoattack-reference" if name == "autoattack" else name: value for name, value in MASKED.items()}
+    theirs = Evidence(renamed, 10_000, broken_by={"autoattack-reference": broken_by["autoattack"]})
+    assert found(theirs) == found(ours)
+    assert {"adaptive-below-autoattack", "apgd-t-far-below-apgd-ce", "black-box-wins"} <= found(ours).keys()
+    both = Evidence(HONEST | {"autoattack-reference": 0.1}, 10_000)
+    assert "adaptive-below-autoattack" not in found(both)

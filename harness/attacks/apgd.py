@@ -4,6 +4,7 @@ Croce & Hein 2020, "Reliable evaluation of adversarial robustness", https://arxi
 """
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
 
 import torch
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness.attacks.base import input_gradient
+from harness.modes import exact_float32, is_rough
 from harness.threat import Threat
 
 # x_adv (M, ...) and the positions (M,) of its examples in the batch, to their loss (M,) and whether the model that is
@@ -20,6 +22,7 @@ Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 _MOMENTUM = 0.75
 _PROGRESS = 0.75
 _KEEP = 0.75
+_EXACT = 10
 
 
 @dataclass
@@ -44,42 +47,59 @@ class _State:
         return _State(**{field.name: getattr(self, field.name)[which] for field in fields(self)})
 
 
-def apgd(objective: Objective, x: Tensor, threat: Threat, *, start: Tensor, steps: int = 100) -> tuple[Tensor, Tensor]:
+def apgd(
+    objective: Objective,
+    x: Tensor,
+    threat: Threat,
+    *,
+    start: Tensor,
+    steps: int = 100,
+    group: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
     """Raise the objective's loss from ``start``, each example with its own step size (initially 2 eps).
 
     The first iterate that fools the model is an example's result, and the example drops out; any other's result is its
     iterate of highest loss. The objective need not differentiate the model that it judges by: it may follow a
-    stand-in. Modes and frozen parameters are the caller's business.
+    stand-in. Modes and frozen parameters are the caller's business. ``group`` (N,) numbers the examples that are
+    tries at the same image: once one of them has fooled the model, the others drop out too. In low precision the last
+    tenth of the steps is done in float32, from the best iterates.
 
     Returns:
         ``x_adv`` (N, ...) in the ball and in [0, 1], and ``fooled``, bool (N,).
     """
     result, fooled = x.clone(), torch.zeros(len(x), dtype=torch.bool, device=x.device)
     rows = torch.arange(len(x), device=x.device)
+    group = rows if group is None else group
+    fallen = torch.zeros_like(fooled)
 
     def look(x_adv: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         loss, gradient, caught = _evaluate(objective, x_adv, rows)
         first = caught & ~fooled[rows]
         result[rows[first]] = x_adv[first]
         fooled[rows[first]] = True
+        fallen[group[rows[first]]] = True
         return loss, gradient
 
     x_adv = threat.project(start, x).detach()
     state = _initial(rows, x, x_adv, *look(x_adv, rows), threat.eps)
     checkpoints = _checkpoints(steps)
-    since = 0
-    for k in range(1, steps + 1):
-        standing = ~fooled[state.rows]
-        if standing.sum() <= _KEEP * len(standing):
-            state = state.keep(standing)
-        if not len(state.rows):
-            break
-        _move(state, threat, 1.0 if k == 1 else _MOMENTUM)
-        _record(state, *look(state.x_adv, state.rows))
-        since += 1
-        if k in checkpoints:
-            _adapt(state, since)
-            since = 0
+    since, rough = 0, steps - steps // _EXACT if is_rough(x.device) else steps
+    with ExitStack() as stack:
+        for k in range(1, steps + 1):
+            standing = ~fallen[group[state.rows]]
+            if standing.sum() <= _KEEP * len(standing):
+                state = state.keep(standing)
+            if not len(state.rows):
+                break
+            if k == rough + 1:
+                stack.enter_context(exact_float32(x.device))
+                _restart(state, *look(state.best, state.rows))
+            _move(state, threat, 1.0 if k in (1, rough + 1) else _MOMENTUM)
+            _record(state, *look(state.x_adv, state.rows))
+            since += 1
+            if k in checkpoints:
+                _adapt(state, since)
+                since = 0
     left = ~fooled[state.rows]
     result[state.rows[left]] = state.best[left]
     return result, fooled
@@ -109,6 +129,13 @@ def _initial(rows: Tensor, x: Tensor, x_adv: Tensor, loss: Tensor, gradient: Ten
         halved=torch.ones_like(loss, dtype=torch.bool),
         size=torch.full_like(loss, 2 * eps),
     )
+
+
+def _restart(state: _State, loss: Tensor, gradient: Tensor) -> None:
+    """Go on from the best iterates, where loss and gradient are these."""
+    state.x_adv = state.best.clone()
+    state.loss, state.gradient = loss, gradient
+    state.best_loss, state.best_gradient = loss.clone(), gradient.clone()
 
 
 def _move(state: _State, threat: Threat, momentum: float) -> None:

@@ -4,8 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from harness import randomness
+from harness.attacks.base import Views
+from harness.attacks.searches import is_aimed
 from harness.errors import HarnessError
-from harness.modes import evaluating, frozen
+from harness.modes import channels_last, evaluating, frozen
 
 
 def attackable(model: nn.Module, x: Tensor) -> nn.Module:
@@ -30,6 +32,26 @@ def attackable(model: nn.Module, x: Tensor) -> nn.Module:
             ) from error
         live = _is_differentiable(model, x)
     return model if live and output.dtype == torch.float32 else _Plain(model, live)
+
+
+def takes_channels_last(model: nn.Module, views: Views, x: Tensor, y: Tensor) -> bool:
+    """Whether the model and its stand-ins work with convolutions in the layout that is fastest, tried on ``x``, ``y``.
+
+    One that reshapes the output of a convolution with ``view`` does not.
+    """
+    every = (model, *views.values())
+    with evaluating(*every), frozen(*every), randomness.kept(), channels_last(*every), torch.enable_grad():
+        try:
+            for each in every:
+                images = x.detach().clone().requires_grad_()
+                output: Tensor = each(images, y) if is_aimed(each) else each(images)
+                if output.requires_grad:
+                    torch.autograd.grad(output.sum(), images, allow_unused=True)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError:
+            return False
+    return True
 
 
 def _is_differentiable(model: nn.Module, x: Tensor) -> bool:

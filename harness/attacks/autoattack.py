@@ -1,34 +1,26 @@
-"""AutoAttack, the standard version, through pyautoattack: quiet, seeded, and leaving no trace behind.
+"""AutoAttack, the standard version: four attacks in a row, each on what the one before left standing.
 
-Croce & Hein 2020, https://arxiv.org/abs/2003.01690.
+Croce & Hein 2020, https://arxiv.org/abs/2003.01690. The authors' own code is ``autoattack-reference``.
 """
 
-import logging
-import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from functools import partial
+from typing import ClassVar, NamedTuple
 
-import pyautoattack
 import torch
-from pyautoattack import checks
 from torch import Tensor, nn
 
-from harness import randomness
 from harness.attacks.base import Proposal, Views, attack
+from harness.attacks.judging import Judge
+from harness.attacks.searches import Searches
+from harness.attacks.survivors import Survivors
 from harness.modes import evaluating, frozen
 from harness.threat import Threat
 
-_LOGGER = logging.getLogger("auto-attack")
-
-
-class Stage(NamedTuple):
-    """After one of AutoAttack's attacks: its name, the examples so far (N, ...), and which still stand, bool (N,)."""
-
-    name: str
-    x_adv: Tensor
-    robust: Tensor
+_TARGETS = 9
+# Several targets are tried at once while there is room: as many images as the batch had, or as have so many values.
+_VALUES = 2**18
 
 
 @attack("autoattack")
@@ -38,6 +30,7 @@ class AutoAttack:
 
     With fewer than ten classes the targeted attacks take all K - 1 targets. The targeted DLR loss needs four classes:
     with three APGD uses the untargeted one instead, with two the cross-entropy alone (there it follows the margin).
+    An example is done with the first time that the model gets it wrong inside the ball.
     """
 
     summary: ClassVar[str] = "AutoAttack standard: APGD-CE, APGD-T, FAB-T, Square"
@@ -45,94 +38,45 @@ class AutoAttack:
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, generator: torch.Generator, views: Views
     ) -> Proposal:
-        """See :class:`harness.attacks.base.Attack`; one draw from ``generator`` seeds all four attacks."""
-        seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
-        x_adv, part, names = x, torch.full_like(y, -1), list[str]()
-        for stage in stages(model, x, y, threat, seed=seed):
-            x_adv = stage.x_adv
-            part[~stage.robust & (part < 0)] = len(names)
-            names.append(stage.name)
-        return Proposal(x_adv, part, tuple(names))
+        """See :class:`harness.attacks.base.Attack`; the parts are AutoAttack's four attacks."""
+        survivors = Survivors(x, y)
+        for _ in stages(model, survivors, threat, generator):
+            pass
+        return survivors.proposal()
 
 
-def stages(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, seed: int) -> Iterator[Stage]:
-    """Run AutoAttack's attacks on images ``x`` (N, C, H, W), labels ``y`` (N,), yielding after each one.
-
-    The verdicts are those of pyautoattack's own ``run_standard_evaluation`` with this seed and one batch. The model
-    must be one that autograd can differentiate (:func:`harness.attacks.attackable.attackable`).
-    """
-    x = x.contiguous()  # pyautoattack flattens with ``view``
-    x_adv = x.clone()
-    with evaluating(model), torch.no_grad():
-        logits = model(x)
-    robust = logits.argmax(1) == y
-    for name in _attacks_for(logits.shape[1]):
-        before, left = float(robust.float().mean()), robust.nonzero().flatten()
-        if not len(left):
-            return
-        found, labels = _run(name, model, x[left], y[left], threat, seed, logits.shape[1])
-        fooled = left[labels != y[left]]
-        x_adv[fooled] = found[labels != y[left]]
-        robust[fooled] = False
-        if name == "square":
-            after = float(robust.float().mean())
-            chance = 2 / len(x)  # in a batch of hundreds, the 0.2 points of the check are a single example
-            checks.check_square_sr({"clean": 1.0, "others": before, "square": after}, 0.002 + chance, logger=_LOGGER)
-        yield Stage(name, x_adv.clone(), robust.clone())
+def stages(model: nn.Module, survivors: Survivors, threat: Threat, generator: torch.Generator) -> Iterator[str]:
+    """Run AutoAttack's attacks on the survivors until none is left; yields the name of each attack after it."""
+    room = max(len(survivors), _VALUES // survivors.x[0].numel())
+    with evaluating(model), frozen(model):
+        with torch.no_grad():
+            classes = model(survivors.x[:1]).shape[1]
+        for part in _standard(Searches(Judge(model), threat, generator), classes):
+            if not part.ranks:
+                survivors.attack(part.name, part.search)
+            ranks = part.ranks
+            while ranks and len(survivors):
+                count = max(room // len(survivors), 1)
+                survivors.attack(part.name, partial(part.search, ranks=ranks[:count]))
+                ranks = ranks[count:]
+            yield part.name
+            if not len(survivors):
+                return
 
 
-@contextmanager
-def captured_warnings() -> Iterator[list[str]]:
-    """Collect AutoAttack's warnings, each once, in place of printing them."""
-    messages: list[str] = []
-    handler = _Collector(messages)
-    propagate = _LOGGER.propagate
-    _LOGGER.addHandler(handler)
-    _LOGGER.propagate = False
-    try:
-        yield messages
-    finally:
-        _LOGGER.removeHandler(handler)
-        _LOGGER.propagate = propagate
+class _Part(NamedTuple):
+    """One of the four attacks; a targeted one aims at the classes of those ranks."""
+
+    name: str
+    search: Callable[..., tuple[Tensor, Tensor]]
+    ranks: tuple[int, ...] = ()
 
 
-class _Collector(logging.Handler):
-    def __init__(self, messages: list[str]) -> None:
-        super().__init__(logging.WARNING)
-        self.messages = messages
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.getMessage() not in self.messages:
-            self.messages.append(record.getMessage())
-
-
-def _attacks_for(classes: int) -> tuple[str, ...]:
-    targeted = {2: (), 3: ("apgd-dlr",)}.get(classes, ("apgd-t",))
-    return ("apgd-ce", *targeted, "fab-t", "square")
-
-
-def _run(
-    name: str, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, seed: int, classes: int
-) -> tuple[Tensor, Tensor]:
-    """One attack on examples that the model gets right: adversarial images and the labels predicted for them."""
-    with ExitStack() as stack:
-        for context in (captured_warnings(), evaluating(model), frozen(model), randomness.kept(), own_trace()):
-            stack.enter_context(context)
-        adversary: Any = pyautoattack.AutoAttack(
-            model, norm=threat.norm, eps=threat.eps, seed=seed, device=x.device, version="standard"
-        )
-        adversary.attacks_to_run = [name]
-        adversary.apgd_targeted.n_target_classes = adversary.fab.n_target_classes = min(9, classes - 1)
-        found, labels = adversary.run_standard_evaluation(x, y, batch_size=len(x))
-    return found, labels
-
-
-@contextmanager
-def own_trace() -> Iterator[None]:
-    """Its check for dynamic models takes over ``sys.settrace`` and counts for ever in a global: undo both."""
-    trace = sys.gettrace()
-    checks.funcs.update(dict.fromkeys(checks.funcs, 0))
-    try:
-        yield
-    finally:
-        sys.settrace(trace)
+def _standard(searches: Searches, classes: int) -> list[_Part]:
+    ranks = tuple(range(1, min(_TARGETS, classes - 1) + 1))
+    parts = [_Part("apgd-ce", partial(searches.climb, loss="cross-entropy"))]
+    if classes == 3:
+        parts.append(_Part("apgd-dlr", partial(searches.climb, loss="dlr")))
+    if classes > 3:
+        parts.append(_Part("apgd-t", partial(searches.climb, loss="targeted dlr"), ranks))
+    return [*parts, _Part("fab-t", searches.cross, ranks), _Part("square", searches.scatter)]

@@ -27,4 +27,5 @@ class FGSM:
         self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, generator: torch.Generator, views: Views
     ) -> Tensor:
         """See :class:`harness.attacks.base.Attack`; nothing is drawn from ``generator``."""
-        return climb(model, x, y, threat, cross_entropy, start=x, steps=1, step_size=threat.eps)
+        x_adv, _ = climb(model, x, y, threat, cross_entropy, start=x, steps=1, step_size=threat.eps)
+        return x_adv

@@ -34,7 +34,18 @@ def targeted_dlr(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
     Croce & Hein 2020, https://arxiv.org/abs/2003.01690, equation 7.
     """
     top = logits.topk(4, dim=1).values
-    return (_of(logits, target) - _of(logits, y)) / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + _TINY)
+    return difference(logits, y, target) / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + _TINY)
+
+
+def difference(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+    """``z_t - z_y`` for the class ``target`` (N,)."""
+    return _of(logits, target) - _of(logits, y)
+
+
+def ranked(logits: Tensor, y: Tensor, rank: int) -> Tensor:
+    """The class (N,) that comes ``rank``-th, from 1, by its logit among all but the label."""
+    order: Tensor = logits.scatter(1, y[:, None], float("-inf")).argsort(1, descending=True)
+    return order[:, rank - 1]
 
 
 def _of(logits: Tensor, y: Tensor) -> Tensor:

@@ -1,20 +1,26 @@
 """Projected gradient descent with restarts, on any per-example loss."""
 
+import math
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from harness.attacks.base import Views, ascend, attack
+from harness.attacks.base import Views, attack, input_gradient
 from harness.attacks.fields import require_positive
+from harness.attacks.judging import Judge
 from harness.attacks.losses import cross_entropy
+from harness.attacks.survivors import Survivors
 from harness.errors import HarnessError
-from harness.modes import evaluating
+from harness.modes import evaluating, exact_float32, frozen, is_rough
 from harness.threat import Threat
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+
+_EXACT = 5
 
 
 @attack("pgd")
@@ -23,7 +29,8 @@ class PGD:
     """Steepest ascent on the cross-entropy from a uniformly random point of the ball.
 
     Madry et al. 2018, https://arxiv.org/abs/1706.06083, section 2.1. ``step_size`` is in units of the image and is
-    eps / 4 if left out. An example that a restart fools is not attacked again; the others keep the last restart.
+    eps / 4 if left out. An example is done with at the first iterate that the model gets wrong; the others keep the
+    last iterate of the last restart.
     """
 
     summary: ClassVar[str] = "projected gradient descent on the cross-entropy"
@@ -42,18 +49,15 @@ class PGD:
         self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, generator: torch.Generator, views: Views
     ) -> Tensor:
         """See :class:`harness.attacks.base.Attack`."""
-        x_adv, left = x.clone(), torch.arange(len(x), device=x.device)
+        survivors = Survivors(x, y)
+
+        def search(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+            start = threat.random_start(x, generator) if self.random_start else x
+            return climb(model, x, y, threat, cross_entropy, start=start, steps=self.steps, step_size=self.step_size)
+
         for _ in range(self.restarts):
-            if not len(left):
-                break
-            images, labels = x[left], y[left]
-            start = threat.random_start(images, generator) if self.random_start else images
-            x_adv[left] = climb(
-                model, images, labels, threat, cross_entropy, start=start, steps=self.steps, step_size=self.step_size
-            )
-            with evaluating(model), torch.no_grad():
-                left = left[model(x_adv[left]).argmax(1) == labels]
-        return x_adv
+            survivors.attack("", search)
+        return survivors.x_adv
 
 
 def climb(
@@ -66,10 +70,32 @@ def climb(
     start: Tensor,
     steps: int,
     step_size: float | None,
-) -> Tensor:
-    """:func:`~harness.attacks.base.ascend` on ``loss(logits, y)`` (N,), with steps of eps / 4 unless told otherwise."""
+) -> tuple[Tensor, Tensor]:
+    """Projected steepest ascent on ``loss(logits, y)`` (N,), with steps of eps / 4 unless told otherwise.
 
-    def objective(x_adv: Tensor) -> Tensor:
-        return loss(model(x_adv), y).sum()
+    In low precision the last fifth of the steps is done in float32.
 
-    return ascend(model, x, objective, threat, start=start, steps=steps, step_size=step_size or threat.eps / 4)
+    Returns:
+        ``x_adv`` (N, ...), the first iterate that fools the model or the last one, and ``fooled``, bool (N,).
+    """
+    judge, size = Judge(model), step_size or threat.eps / 4
+    result, rows = threat.project(start, x).detach(), torch.arange(len(x), device=x.device)
+    exact_from = steps - math.ceil(steps / _EXACT) if is_rough(x.device) else steps + 1
+    with evaluating(model), frozen(model), ExitStack() as stack:
+        for k in range(steps + 1):
+            if k == exact_from:
+                stack.enter_context(exact_float32(x.device))
+            x_adv = result[rows].requires_grad_(k < steps)
+            with torch.set_grad_enabled(k < steps):
+                logits = model(x_adv)
+                climbed = loss(logits, y[rows]).sum()
+            standing = ~judge.fooled(x_adv.detach(), y[rows], logits.detach())
+            if k < steps:
+                gradient = input_gradient(climbed, x_adv)[standing]
+                result[rows[standing]] = threat.step(x_adv.detach()[standing], gradient, x[rows[standing]], size)
+            rows = rows[standing]
+            if not len(rows):
+                break
+    fooled = torch.ones(len(x), dtype=torch.bool, device=x.device)
+    fooled[rows] = False
+    return result, fooled

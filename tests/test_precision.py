@@ -1,0 +1,159 @@
+"""A search in low precision: every success is confirmed in float32, and the end of every search is in float32."""
+
+import pytest
+import torch
+from oracles import linear_case, run, untrained
+from torch import nn
+
+from harness.attacks import resolve
+from harness.attacks.attackable import takes_channels_last
+from harness.attacks.judging import Judge
+from harness.evaluation import judge
+from harness.memory import keep_freed_memory
+from harness.modes import channels_last, computing_in, is_rough
+from harness.threat import Threat
+
+CPU = torch.device("cpu")
+
+
+class Recorder(nn.Module):
+    """Writes down in which precision it is asked."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.seen = inner, []
+
+    def forward(self, x):
+        logits = self.inner(x)
+        self.seen.append(logits.dtype)
+        return logits
+
+
+def test_the_precision_is_that_of_the_block():
+    model, x, _ = untrained()
+    for precision, dtype in (("bfloat16", torch.bfloat16), ("float32", torch.float32)):
+        with computing_in(precision, CPU):
+            assert model(x).dtype == dtype
+            assert is_rough(CPU) == (precision == "bfloat16")
+    assert not is_rough(CPU)
+
+
+class Coarse(nn.Module):
+    """Right in float32; wrong about everything in lower precision."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        logits = self.inner(x)
+        return logits if logits.dtype == torch.float32 else -logits
+
+
+def test_a_success_that_only_low_precision_sees_does_not_count():
+    case = linear_case(Threat("Linf", 0.05), 2)
+    with computing_in("bfloat16", CPU), torch.no_grad():
+        assert (Coarse(case.model)(case.x).argmax(1) != case.y).all()
+        assert not Judge(Coarse(case.model)).fooled(case.x, case.y).any()
+
+
+class Deaf(nn.Module):
+    """In low precision its logits do not depend on the image."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        logits = self.inner(x)
+        return logits if logits.dtype == torch.float32 else 0 * logits + torch.tensor([1.0, 0.0])
+
+
+@pytest.mark.parametrize("name", ["pgd-20", "cw"])
+def test_where_low_precision_sees_nothing_the_end_of_the_search_still_does(name):
+    """Four steps of a quarter of eps in float32, from where the search in bfloat16 left the images: at their start."""
+    threat = Threat("Linf", 0.05)
+    case = linear_case(threat, 2)
+    mine = case.y == 0
+    found = judge(
+        Deaf(case.model),
+        case.x[mine],
+        case.y[mine],
+        resolve(name + ":random_start=false"),
+        threat,
+        views={},
+        seed=(0,),
+        batch_size=100,
+        precision="bfloat16",
+    )
+    assert torch.equal(found.verdicts, case.robust[mine])
+
+
+@pytest.mark.parametrize("name", ["pgd-20", "cw", "adaptive"])
+def test_the_last_steps_are_in_float32(name):
+    case = linear_case(Threat("Linf", 0.05), 2)
+    model = Recorder(case.model)
+    keep = case.robust
+    with computing_in("bfloat16", CPU):
+        run(resolve(name), model, case.x[keep], case.y[keep], case.threat)
+    rough = [dtype == torch.bfloat16 for dtype in model.seen]
+    assert sum(rough) > len(rough) / 2
+    assert not any(rough[-4:])
+
+
+@pytest.mark.parametrize("threat", [Threat("Linf", 0.008), Threat("L2", 0.08)], ids=str)
+def test_low_precision_leaves_next_to_nothing_more_standing(threat):
+    model, _, _ = untrained()
+    x = torch.rand(200, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        y = model(x).argmax(1)
+    stands = {
+        precision: judge(
+            model, x, y, resolve("pgd-20"), threat, views={}, seed=(0,), batch_size=200, precision=precision
+        ).verdicts
+        for precision in ("float32", "bfloat16")
+    }
+    assert 20 < stands["float32"].sum() < 180
+    assert (stands["bfloat16"] & ~stands["float32"]).sum() <= 1
+
+
+def test_the_layout_changes_no_number_and_is_given_back():
+    model, x, _ = untrained()
+    gray = nn.Conv2d(1, 8, 3)
+    before = model(x), gray(x[:, :1]), [p.data_ptr() for p in model.parameters()]
+    with channels_last(model, gray):
+        assert model[0].weight.is_contiguous(memory_format=torch.channels_last)
+        assert gray(x[:, :1]).is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(model(x), before[0])
+        torch.testing.assert_close(gray(x[:, :1]), before[1])
+    assert torch.equal(model(x), before[0])
+    assert [p.data_ptr() for p in model.parameters()] == before[2]
+
+
+class Viewing(nn.Module):
+    """Flattens the output of a convolution with ``view``, as many published networks do."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.linear = nn.Conv2d(3, 4, 3), nn.Linear(64, 2)
+
+    def forward(self, x):
+        h = self.conv(x)
+        return self.linear(h.view(len(h), -1))
+
+
+def test_a_model_that_minds_the_layout_is_attacked_in_its_own():
+    model, x = Viewing(), torch.rand(8, 3, 6, 6)
+    y = model(x).argmax(1)
+    assert takes_channels_last(untrained()[0], {}, x, y)
+    assert not takes_channels_last(model, {}, x, y)
+    assert not takes_channels_last(untrained()[0], {"view": model}, x, y)
+    found = judge(model, x, y, resolve("adaptive"), Threat("Linf", 0.3), views={"same": model}, seed=(0,), batch_size=8)
+    assert not found.verdicts.any()
+
+
+def test_keeping_freed_memory_says_whether_it_can(monkeypatch):
+    assert isinstance(keep_freed_memory(), bool)
+    monkeypatch.setattr("sys.platform", "win32")
+    assert not keep_freed_memory()
