@@ -1,6 +1,6 @@
 """Context managers that change a model for a while and give it back exactly as it was."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,23 +37,30 @@ def frozen(*models: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(required)
 
 
+def to_channels_last(*models: nn.Module) -> None:
+    """Lay the convolutions' weights out as cuDNN and oneDNN like them best; activations follow. No number changes."""
+    for parameter in _convolutional(models):
+        data = parameter.data
+        _, channels, height, width = data.shape
+        strides = (channels * height * width, 1, channels * width, channels)
+        # Not ``contiguous(memory_format=...)``, which leaves a weight with one input channel as it is.
+        parameter.data = torch.empty_strided(data.shape, strides, dtype=data.dtype, device=data.device).copy_(data)
+
+
 @contextmanager
 def channels_last(*models: nn.Module) -> Iterator[None]:
-    """Lay the convolutions' weights out as cuDNN and oneDNN like them best, and give the old layout back.
-
-    Not a number changes, but activations follow the layout, and a model that reshapes them with ``view`` may fail.
-    """
-    before = {p: p.data for model in models for p in model.parameters() if p.dim() == 4}
+    """:func:`to_channels_last` for a while. A model that reshapes activations with ``view`` may fail meanwhile."""
+    before = {parameter: parameter.data for parameter in _convolutional(models)}
     try:
-        for parameter, data in before.items():
-            _, channels, height, width = data.shape
-            strides = (channels * height * width, 1, channels * width, channels)
-            # Not ``contiguous(memory_format=...)``, which leaves a weight with one input channel as it is.
-            parameter.data = torch.empty_strided(data.shape, strides, dtype=data.dtype, device=data.device).copy_(data)
+        to_channels_last(*models)
         yield
     finally:
         for parameter, data in before.items():
             parameter.data = data
+
+
+def _convolutional(models: Iterable[nn.Module]) -> list[nn.Parameter]:
+    return list(dict.fromkeys(p for model in models for p in model.parameters() if p.dim() == 4))
 
 
 def computing_in(precision: str, device: torch.device) -> torch.autocast:

@@ -21,7 +21,7 @@ from harness.datasets.base import Data, Split, hold_out
 from harness.errors import HarnessError
 from harness.method import Method, Step
 from harness.models.base import Inputs
-from harness.modes import computing_in, evaluating
+from harness.modes import computing_in, evaluating, to_channels_last
 from harness.randomness import derive_seed, generator
 from harness.schedules import learning_rate
 from harness.specs import TrainSpec, job_id
@@ -86,8 +86,8 @@ class _Run:
         self.training, self.validation = _on_device(training, device), _on_device(validation, device)
         self.batch_size = min(self.protocol.batch_size, len(training))
         self.steps = len(training) // self.batch_size
-        self.layout = torch.channels_last if data.channels > 1 else torch.contiguous_format
-        self.model = build_model(spec, data).to(device, memory_format=self.layout)  # type: ignore[call-overload]
+        self.model = build_model(spec, data).to(device)
+        to_channels_last(self.model)
         self.optimizer = torch.optim.SGD(
             self.model.parameters(),
             lr=self.protocol.lr,
@@ -150,7 +150,6 @@ class _Run:
                 group["lr"] = learning_rate(self.protocol, progress)
             batch = order[index * self.batch_size : (index + 1) * self.batch_size]
             x = augment(to_float(images[batch]), self.protocol.augmentation, draws)
-            x = x.contiguous(memory_format=self.layout)
             with computing_in(self.protocol.precision, self.device):
                 loss = self.method.loss(self.model, x, labels[batch], self.threat, Step(self.epoch, draws))
             self.optimizer.zero_grad()
@@ -183,7 +182,7 @@ class _Run:
         draws = generator(self.spec.seed, self.id, "validation", device=self.device)
         model, natural, robust = self.kept_model, 0, 0
         for images, labels in zip(*(torch.split(part, VALIDATION_BATCH) for part in self.validation), strict=True):
-            x = to_float(images).contiguous(memory_format=self.layout)
+            x = to_float(images)
             start = self.threat.random_start(x, draws)
             with computing_in(self.protocol.precision, self.device), evaluating(model):
                 x_adv = ascend(
