@@ -20,13 +20,13 @@ common=(
 slice() {
   local left=$((deadline - SECONDS)) code=0
   ((left > 0)) || return 0
-  timeout --signal=INT --kill-after=30 "$left" harness run "${common[@]}" "$@" || code=$?
+  timeout --signal=INT --kill-after=30 "$left" python -m harness run "${common[@]}" "$@" || code=$?
   ((code == 0)) || echo "ended with code $code after $SECONDS s; what is finished is kept"
 }
 
 slice --attacks fgsm,pgd-20,cw,autoattack,adaptive --test-examples 1000 "$@"
 slice --attacks fgsm,pgd-20,cw "$@"
-mkdir -p "$out"
+mkdir -p "$out" "$workspace/jobs"
 tar --exclude='*.safetensors' --exclude=state --exclude=lock -czf "$out/jobs.tar.gz" -C "$workspace" jobs
 [ ! -d "$workspace/reports" ] || tar -czf "$out/reports.tar.gz" -C "$workspace" reports
-harness status --workspace "$workspace" | head -n 3
+python -m harness status --workspace "$workspace" | head -n 3

@@ -192,3 +192,8 @@ AFTER = {
 def defended(linear: Linear, name: str) -> Behind:
     """The classifier behind the named obstacle."""
     return Behind(linear, before=BEFORE[name]) if name in BEFORE else Behind(linear, after=AFTER[name])
+
+
+def stepped(x: Tensor) -> Tensor:
+    """Pixels rounded to 1/64: no gradient comes back."""
+    return (64 * x).round() / 64

@@ -5,12 +5,15 @@ from collections import Counter
 
 import pytest
 import torch
+from defended import Behind, stepped
 from oracles import linear_case, run, untrained
 from torch import nn
+from zoo import BROKEN, THREAT
 
 from harness.attacks import resolve
 from harness.attacks.autoattack import stages
 from harness.attacks.survivors import Survivors
+from harness.evaluation import judge
 from harness.threat import Threat
 from harness.verification import still_correct
 
@@ -106,21 +109,10 @@ def test_the_callers_world_is_as_it_was(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-class Stepped(nn.Module):
-    """Pixels rounded to 1/64 on their way in: no gradient comes back."""
-
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, x):
-        return self.inner((64 * x).round() / 64)
-
-
 def test_where_there_is_no_gradient_square_finds_what_there_is():
     threat = Threat("Linf", 0.125)
     case = linear_case(threat, 4)
-    model, x = Stepped(case.model), (64 * case.x).round() / 64
+    model, x = Behind(case.model, before=stepped), stepped(case.x)
     found = AUTOATTACK(model, x, case.y, threat, generator=torch.Generator().manual_seed(0), views={})
     stands = still_correct(model, x, case.y, found.x_adv, threat)
     assert torch.equal(stands, case.robust)
@@ -134,3 +126,20 @@ def test_images_of_any_memory_layout_are_attacked():
     x, y = x[:4].to(memory_format=torch.channels_last), y[:4]
     found = AUTOATTACK(model, x, y, threat, generator=torch.Generator().manual_seed(0), views={})
     assert torch.equal(found.part < 0, still_correct(model, x, y, found.x_adv, threat))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["pgd-at", "reverse-attention"])
+def test_on_trained_networks_it_leaves_no_more_than_the_authors_code(zoo, name):
+    """An honest and a masked one, on 120 digits, in either precision; benchmarks/RESULTS.md has more of them."""
+    model = BROKEN[name].make(zoo, 0) if name in BROKEN else zoo.trained(name, 0)
+    x, y = zoo.test_images(120)
+
+    def stands(attack, precision):
+        judged = judge(model, x, y, resolve(attack), THREAT, views={}, seed=(0,), batch_size=120, precision=precision)
+        return judged.verdicts
+
+    reference = stands("autoattack-reference", "float32")
+    for precision in ("float32", "bfloat16"):
+        missed = (stands("autoattack", precision) & ~reference).nonzero().flatten().tolist()
+        assert len(missed) <= 1, (precision, missed)

@@ -9,6 +9,7 @@ from itertools import islice
 import pyautoattack
 import pytest
 import torch
+from defended import Behind, stepped
 from oracles import linear_case, run, untrained
 from torch import nn
 
@@ -112,17 +113,6 @@ def test_the_callers_world_is_as_it_was(capfd, caplog, tracer):
     assert caplog.records == []
 
 
-class Stepped(nn.Module):
-    """Pixels rounded to 1/64 on their way in: no gradient comes back."""
-
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, x):
-        return self.inner((64 * x).round() / 64)
-
-
 class Dynamic(nn.Module):
     """Calls something named ``grad`` in its forward pass, as a defence that optimises at inference would."""
 
@@ -151,7 +141,7 @@ def test_its_warnings_are_kept():
     """A stepped model: no gradient, so that only the black-box attack gets anywhere."""
     case = linear_case(Threat("Linf", 0.125), 4, count=8)
     with captured_warnings() as messages:
-        run(AUTOATTACK, Stepped(case.model), (64 * case.x).round() / 64, case.y, Threat("Linf", 0.25))
+        run(AUTOATTACK, Behind(case.model, before=stepped), stepped(case.x), case.y, Threat("Linf", 0.25))
     assert any("zero gradient" in message for message in messages)
     assert any("Square Attack has decreased the robust accuracy" in message for message in messages)
     assert len(messages) == len(set(messages))

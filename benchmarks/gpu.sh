@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# What a lent GPU is for, in slices of time; the same command again goes on where the last one was cut off.
+#
+#   benchmarks/gpu.sh IMAGES OUT SECONDS [more options of harness run]
+#
+# In this order: every method and every attack once on the device (tests/test_device.py), the training steps beside
+# their peers (speed.py, TURNS turns), then CIFAR-100 (cifar100.sh, which says what IMAGES is and what comes from the
+# environment). OUT gets the small files of each. The package is installed already, with its extra `test`.
+set -euo pipefail
+images=$1 out=$2 deadline=$((SECONDS + $3))
+shift 3
+here=$(dirname "${BASH_SOURCE[0]}")
+mkdir -p "$out" runs
+
+once() { # NAME COMMAND...: its output into OUT/NAME.txt, and never again once it has succeeded
+  local name=$1
+  shift
+  if [ -e "runs/$name.txt" ] || ((deadline <= SECONDS)); then return 0; fi
+  if timeout "$((deadline - SECONDS))" "$@" > "$out/$name.txt" 2>&1; then
+    cp "$out/$name.txt" "runs/$name.txt"
+  fi
+  echo "== $name after $SECONDS s"
+  tail -n 12 "$out/$name.txt"
+}
+
+once device python -m pytest -q -p no:cacheprovider "$here/../tests/test_device.py"
+once steps python "$here/speed.py" --work pgd-at --work trades --work trades-ancra --turns "${TURNS:-20}"
+bash "$here/cifar100.sh" "$images" "$out" "$((deadline - SECONDS))" "$@"

@@ -1,0 +1,254 @@
+"""The harness and its peers on the same work, side by side: ``python benchmarks/speed.py --work trades``.
+
+Each contender has a process of its own and they take turns. The table shows the median of the ratios peer / ours, turn
+by turn, and their range. Without ``--work`` everything is measured.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache, partial
+from importlib.util import find_spec
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from typing import Annotated, NamedTuple
+
+import torch
+import typer
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+import peers
+
+import harness
+from harness import registry
+from harness.attacks import resolve
+from harness.evaluation import judge
+from harness.memory import keep_freed_memory
+from harness.method import Step
+from harness.models.base import Inputs
+from harness.modes import computing_in, to_channels_last
+
+BATCH = 128
+LINF = harness.Threat("Linf", 8 / 255, 0.007)
+# The eps at which about half of an undefended classifier's predictions stand: the load that a robust model makes.
+WEAK = harness.Threat("Linf", 0.5 / 255)
+
+
+class Settings(NamedTuple):
+    """What all contenders are told."""
+
+    device: str
+    examples: int
+    precision: str
+    images: Path | None
+
+
+class Turn(NamedTuple):
+    """What one contender did in one turn: its seconds, and which examples still stood."""
+
+    seconds: float
+    standing: tuple[bool, ...] = ()
+
+
+@dataclass(frozen=True)
+class Work:
+    """A row of the table."""
+
+    title: str
+    ours: Callable[[Settings], Turn]
+    peers: dict[str, Callable[[Settings], Turn]]
+
+
+def timed(settings: Settings, call: Callable[[], object]) -> float:
+    """Seconds, with the device's work done."""
+    started = time.perf_counter()
+    call()
+    if settings.device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+@cache
+def student(name: str, device: str, ours: bool) -> tuple[nn.Module, torch.optim.Optimizer, Tensor, Tensor]:
+    """A ResNet-18 for 100 classes in training, its optimiser, and one batch."""
+    registry.load_plugins()
+    torch.manual_seed(0)
+    inputs = Inputs(3, 32, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    model = registry.methods[name]().build_model("resnet18", 100, inputs).to(device).train()
+    if ours:
+        to_channels_last(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=2e-4)
+    return model, optimizer, torch.rand(BATCH, 3, 32, 32, device=device), torch.randint(100, (BATCH,), device=device)
+
+
+def our_step(name: str, settings: Settings) -> Turn:
+    """What the training loop does with one batch."""
+    model, optimizer, x, y = student(name, settings.device, ours=True)
+    step = Step(11, torch.Generator(settings.device).manual_seed(0))
+
+    def call() -> None:
+        with computing_in(settings.precision, x.device):
+            loss = registry.methods[name]().loss(model, x, y, LINF, step)
+        optimizer.zero_grad()
+        loss.total.backward()
+        optimizer.step()
+
+    return Turn(timed(settings, call))
+
+
+def their_step(name: str, settings: Settings) -> Turn:
+    """The published loop."""
+    model, optimizer, x, y = student(name, settings.device, ours=False)
+    loop = getattr(peers, name.replace("-", "_"))
+    return Turn(timed(settings, lambda: loop(model, optimizer, x, y, LINF)))
+
+
+@cache
+def classifier(kind: str, settings: Settings) -> tuple[nn.Module, Tensor, Tensor, harness.Threat]:
+    """A model under attack with images that it gets right: CIFAR-10 (pyautoattack's example) or PGD-AT on digits."""
+    from zoo import Bases, cifar
+    from zoo.bases import THREAT
+
+    if kind == "cifar":
+        paths = sorted(settings.images.glob("**/*.png")) if settings.images else cifar.shipped_images()
+        model, threat = cifar.checkpoint(), WEAK
+        x, y = cifar.read(paths[: settings.examples], model)
+    else:
+        bases, threat = Bases(Path("runs/speed")), THREAT
+        model = bases.trained("pgd-at", 0)
+        x, y = bases.test_images(settings.examples)
+    with torch.no_grad():
+        right = model(x).argmax(1) == y
+    model = model.to(settings.device).eval()
+    return model, x[right].to(settings.device), y[right].to(settings.device), threat
+
+
+def our_attack(kind: str, attack: str, settings: Settings) -> Turn:
+    """As an evaluation job does it, with the verification."""
+    model, x, y, threat = classifier(kind, settings)
+    precision = settings.precision if kind == "cifar" else "float32"
+    found = []
+
+    def call() -> None:
+        judged = judge(model, x, y, resolve(attack), threat, views={}, seed=(0,), batch_size=500, precision=precision)
+        found.append(judged)
+
+    seconds = timed(settings, call)
+    return Turn(seconds, tuple(found[0].verdicts.tolist()))
+
+
+def their_attack(kind: str, library: str, settings: Settings) -> Turn:
+    """By the peer's defaults."""
+    model, x, y, threat = classifier(kind, settings)
+    found: list[Tensor] = []
+    call = {"pyautoattack": _pyautoattack, "foolbox": _foolbox, "torchattacks": _torchattacks}[library]
+    seconds = timed(settings, lambda: found.append(call(model, x, y, threat)))
+    with torch.no_grad():
+        labels = torch.cat([model(part).argmax(1) for part in found[0].split(250)])
+    return Turn(seconds, tuple((labels == y).tolist()))
+
+
+def _pyautoattack(model: nn.Module, x: Tensor, y: Tensor, threat: harness.Threat) -> Tensor:
+    import pyautoattack
+
+    adversary = pyautoattack.AutoAttack(model, norm="Linf", eps=threat.eps, seed=0, device=x.device)
+    x_adv: Tensor = adversary.run_standard_evaluation(x, y)[0]
+    return x_adv
+
+
+def _foolbox(model: nn.Module, x: Tensor, y: Tensor, threat: harness.Threat) -> Tensor:
+    import foolbox
+
+    attack = foolbox.attacks.LinfPGD(abs_stepsize=threat.eps / 4, steps=20, rel_stepsize=None)
+    wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device=x.device)
+    x_adv: list[Tensor] = [
+        attack.run(wrapped, images, foolbox.criteria.Misclassification(labels), epsilon=threat.eps)
+        for images, labels in zip(x.split(250), y.split(250), strict=True)
+    ]
+    return torch.cat(x_adv)
+
+
+def _torchattacks(model: nn.Module, x: Tensor, y: Tensor, threat: harness.Threat) -> Tensor:
+    import torchattacks
+
+    attack = torchattacks.PGD(model, eps=threat.eps, alpha=threat.eps / 4, steps=20)
+    return torch.cat([attack(images, labels) for images, labels in zip(x.split(250), y.split(250), strict=True)])
+
+
+def _training(name: str, title: str) -> Work:
+    return Work(
+        f"{title} step, ResNet-18, batch {BATCH}", partial(our_step, name), {"eager": partial(their_step, name)}
+    )
+
+
+def _attacking(title: str, kind: str, attack: str, *libraries: str) -> Work:
+    rivals = {library: partial(their_attack, kind, library) for library in libraries if find_spec(library)}
+    return Work(title, partial(our_attack, kind, attack), rivals)
+
+
+WORKS = {
+    "pgd-at": _training("pgd-at", "PGD-AT"),
+    "trades": _training("trades", "TRADES"),
+    "trades-ancra": _training("trades-ancra", "TRADES-ANCRA"),
+    "pgd-20": _attacking("PGD-20, ResNet-18", "cifar", "pgd-20", "foolbox", "torchattacks"),
+    "autoattack": _attacking("AutoAttack, ResNet-18", "cifar", "autoattack", "pyautoattack"),
+    "autoattack-digits": _attacking("AutoAttack, digits, small CNN", "digits", "autoattack", "pyautoattack"),
+}
+
+
+def compare(work: Work, settings: Settings, turns: int, threads: int) -> list[str]:
+    """A row of the table for each peer; the first turn of a training step, which warms up, is left out."""
+    contenders = {"ours": work.ours, **work.peers}
+    pools = {
+        name: ProcessPoolExecutor(1, get_context("spawn"), _begin, (threads, name == "ours")) for name in contenders
+    }
+    warm_up = 1 if "step" in work.title else 0
+    history: dict[str, list[Turn]] = {name: [] for name in contenders}
+    for _ in range(turns + warm_up):
+        for name, contender in contenders.items():
+            history[name].append(pools[name].submit(contender, settings).result())
+    for pool in pools.values():
+        pool.shutdown()
+    rows = []
+    ours = history.pop("ours")[warm_up:]
+    for name, theirs in history.items():
+        ratios = sorted(b.seconds / a.seconds for a, b in zip(ours, theirs[warm_up:], strict=True))
+        mine, other = ours[-1].standing, theirs[-1].standing
+        missed = sum(a and not b for a, b in zip(mine, other, strict=True))
+        stand = f"{sum(mine)} / {sum(other)} of {len(mine)}, {missed} missed" if mine else "-"
+        spread = f"{ratios[0]:.2f} to {ratios[-1]:.2f}" if len(ratios) > 1 else "one turn"
+        rows.append(f"| {work.title} | {name} | {median(ratios):.2f} | {spread} | {stand} |")
+    return rows
+
+
+def _begin(threads: int, ours: bool) -> None:
+    torch.set_num_threads(threads)
+    if ours:
+        keep_freed_memory()
+
+
+def main(
+    works: Annotated[list[str] | None, typer.Option("--work", help=f"One of {', '.join(WORKS)}; repeatable.")] = None,
+    turns: Annotated[int, typer.Option(min=1, help="How often the contenders take turns.")] = 3,
+    examples: Annotated[int, typer.Option(min=1, help="Images to attack.")] = 500,
+    images: Annotated[
+        Path | None, typer.Option(help="A folder of 32x32 PNGs (default: the 20 that foolbox ships).")
+    ] = None,
+    precision: Annotated[str, typer.Option(help="Of our training and search: bfloat16 or float32.")] = "bfloat16",
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of each contender.")] = 2,
+    device: Annotated[str, typer.Option(help="Where to work.")] = "cuda" if torch.cuda.is_available() else "cpu",
+) -> None:
+    """Measure and print one table."""
+    settings = Settings(device, examples, precision, images)
+    print("| work | peer | peer / ours | range | stand: ours / peer |\n| --- | --- | ---: | --- | --- |", flush=True)
+    for name in works or WORKS:
+        print("\n".join(compare(WORKS[name], settings, turns, threads)), flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)
