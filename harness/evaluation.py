@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from harness.attacks import resolve
-from harness.attacks.adaptive import PROBE, TRANSFER
+from harness.attacks.adaptive import TRANSFER
 from harness.attacks.attackable import attackable, takes_channels_last
 from harness.attacks.base import Attack, Proposal, Views
 from harness.attacks.derived import derived_views, without_repeats
+from harness.attacks.judging import PROBE
 from harness.attacks.reference import captured_warnings
 from harness.augmentation import to_float
 from harness.checkpoints import load_state, save_state
@@ -74,7 +75,7 @@ def judge(
 ) -> Judgement:
     """Attack what the model gets right, in batches, and verify every proposal in float32 on the model itself.
 
-    ``precision`` is that of the search alone; whatever it is, the last steps of each attack are done in float32.
+    ``precision`` is that of the search alone; the last steps of each attack are done in float32.
 
     ``x`` (N, C, H, W) are uint8 images or floats in [0, 1] on any device, ``y`` (N,) their labels; work happens on
     the model's device. Randomness is fixed by ``seed`` and the batch. With ``state``, finished batches survive a
@@ -131,6 +132,7 @@ def _prepared(
     if not len(probe):
         yield model
         return
+    probe = probe.repeat(_TRIAL)[:_TRIAL]  # two even where one is left: reshaping one image proves nothing
     images, labels = to_images(x[probe], device), y[probe].to(device)
     attacked = attackable(model, images)
     fast = takes_channels_last(attacked, views, images, labels)

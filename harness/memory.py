@@ -5,7 +5,6 @@ import sys
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _NEVER = 2**31 - 1
-_GIBIBYTE = 2**30
 
 
 def keep_freed_memory() -> bool:
@@ -17,4 +16,6 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None:
         return False
-    return bool(mallopt(_MMAP_THRESHOLD, _GIBIBYTE)) and bool(mallopt(_TRIM_THRESHOLD, _NEVER))
+    # Older versions take no threshold above 32 MiB.
+    large = bool(mallopt(_MMAP_THRESHOLD, 2**30)) or bool(mallopt(_MMAP_THRESHOLD, 2**25))
+    return bool(mallopt(_TRIM_THRESHOLD, _NEVER)) and large

@@ -70,8 +70,8 @@ def computing_in(precision: str, device: torch.device) -> torch.autocast:
 
 
 def is_rough(device: torch.device) -> bool:
-    """Whether what surrounds the call computes in less than float32 (:func:`computing_in`)."""
-    return torch.is_autocast_enabled(device.type)
+    """Whether what surrounds the call computes in less than float32: by :func:`computing_in`, or by TF32 on a GPU."""
+    return torch.is_autocast_enabled(device.type) or (device.type == "cuda" and bool(_rounding_backends()))
 
 
 @contextmanager
@@ -80,9 +80,7 @@ def exact_float32(device: torch.device) -> Iterator[None]:
 
     PyTorch lets cuDNN round the inputs of convolutions to 10 bits (TF32) unless it is told otherwise.
     """
-    backends: Any = torch.backends
-    every = (backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul)
-    rounded = [each for each in every if each.fp32_precision == "tf32"]
+    rounded = _rounding_backends()
     try:
         for backend in rounded:
             backend.fp32_precision = "ieee"
@@ -91,3 +89,9 @@ def exact_float32(device: torch.device) -> Iterator[None]:
     finally:
         for backend in rounded:
             backend.fp32_precision = "tf32"
+
+
+def _rounding_backends() -> list[Any]:
+    backends: Any = torch.backends
+    every = (backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul)
+    return [each for each in every if each.fp32_precision == "tf32"]

@@ -197,3 +197,17 @@ def defended(linear: Linear, name: str) -> Behind:
 def stepped(x: Tensor) -> Tensor:
     """Pixels rounded to 1/64: no gradient comes back."""
     return (64 * x).round() / 64
+
+
+class Coin(nn.Module):
+    """Misreads every image with the given probability: luck, which no attack deserves."""
+
+    def __init__(self, inner: nn.Module, chance: float) -> None:
+        super().__init__()
+        self.inner, self.chance = inner, chance
+        self.draws = torch.Generator().manual_seed(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        flip = torch.rand(len(x), 1, generator=self.draws) < self.chance
+        logits = self.inner(x)
+        return torch.where(flip, logits.flip(1), logits)

@@ -4,9 +4,12 @@ from itertools import pairwise
 
 import pytest
 import torch
+from defended import Coin
 from oracles import boxed_linf_case, linear_case, run, untrained
+from torch import nn
 
 from harness.attacks import resolve
+from harness.attacks.base import ascend
 from harness.attacks.cw import CW
 from harness.attacks.losses import cross_entropy, dlr, margin, targeted_dlr
 from harness.attacks.pgd import PGD
@@ -75,6 +78,43 @@ def test_a_restart_keeps_what_an_earlier_one_fooled(network):
     ]
     assert all((later <= earlier).all() for earlier, later in pairwise(left))
     assert left[-1].sum() < left[0].sum()
+
+
+@pytest.mark.parametrize(("name", "loss"), [("pgd-20", cross_entropy), ("cw-20", margin)])
+def test_an_attack_does_not_stop_at_a_lucky_look_at_a_random_model(name, loss):
+    """It gets as far as steps that never stop; believing one look in three, it would get hardly anywhere."""
+    case = linear_case(Threat("Linf", 0.05), 2, count=400)
+    shares = []
+    for attack in (resolve(name), None):
+        model = Coin(case.model, 1 / 3)
+        if attack:
+            x_adv = run(attack, model, case.x, case.y, case.threat)
+        else:
+            start = case.threat.random_start(case.x, torch.Generator().manual_seed(0))
+            x_adv = ascend(
+                model, case.x, lambda z, m=model: loss(m(z), case.y).sum(), case.threat, start=start, steps=20
+            )
+        shares.append(float((case.model(x_adv).argmax(1) != case.y)[~case.robust].float().mean()))
+    assert shares[1] > 0.2
+    assert shares[0] > shares[1] - 0.05
+
+
+class NotANumber(nn.Module):
+    """Its gradient is 0 / 0 everywhere."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x) + (0 * x).sum().abs().sqrt()
+
+
+@pytest.mark.parametrize("name", ["fgsm", "pgd-20", "cw"])
+def test_a_gradient_that_is_no_number_is_none(name):
+    case = linear_case(Threat("Linf", 0.05), 2)
+    x_adv = run(resolve(name), NotANumber(case.model), case.x, case.y, case.threat)
+    assert x_adv.isfinite().all()
 
 
 @pytest.mark.parametrize("attack", [CW, PGD])

@@ -5,6 +5,7 @@ import logging
 import pyautoattack.autopgd_base
 import pytest
 import torch
+from defended import Coin
 from oracles import linear_case, run, untrained
 from torch import nn
 
@@ -205,26 +206,12 @@ def test_other_models_come_last():
     assert torch.equal(found.part >= 0, ~case.robust & (model(x).argmax(1) == case.y))
 
 
-class Coin(nn.Module):
-    """Linear, except that every image is misread with probability one in four: luck, which no attack deserves."""
-
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner
-        self.draws = torch.Generator().manual_seed(0)
-
-    def forward(self, x):
-        flip = torch.rand(len(x), 1, generator=self.draws) < 1 / 4
-        logits = self.inner(x)
-        return torch.where(flip, logits.flip(1), logits)
-
-
 def test_luck_does_not_count_against_a_random_model():
     """Five wrong answers in a row by chance: 1 in 1024 a look; what is claimed is nearly all really flipped."""
     threat = Threat("Linf", 0.05)
     case = linear_case(threat, 2, count=40)
     found = Adaptive(steps=30)(
-        Coin(case.model), case.x, case.y, threat, generator=torch.Generator().manual_seed(0), views={}
+        Coin(case.model, 1 / 4), case.x, case.y, threat, generator=torch.Generator().manual_seed(0), views={}
     )
     flipped = case.model(found.x_adv).argmax(1) != case.y
     claimed = found.part >= 0

@@ -59,6 +59,14 @@ def test_a_plane_out_of_reach_is_approached_as_far_as_the_box_goes(norm):
 
 
 @pytest.mark.parametrize("norm", ["Linf", "L2"])
+@pytest.mark.parametrize("scale", [1e-12, 1e-8, 1e8])
+def test_the_size_of_the_gradient_does_not_matter(norm, scale):
+    points, w, offset = (tensor.float() for tensor in planes(size=300))
+    expected = to_hyperplane(points, w, offset, norm)
+    torch.testing.assert_close(to_hyperplane(points, scale * w, scale * offset, norm), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
 def test_without_a_gradient_nothing_moves(norm):
     points = torch.rand(3, 4)
     assert torch.equal(to_hyperplane(points, torch.zeros(3, 4), torch.ones(3), norm), torch.zeros(3, 4))

@@ -99,7 +99,7 @@ def test_the_pattern_of_the_l2_squares_is_the_papers(height, width):
     """Equation 2, written out with its indices from 1."""
 
     def expected(r, s):
-        n = height // 2
+        n = max(height, width) // 2
         top = n - max(abs(r - height // 2 - 1), abs(s - width // 2 - 1))
         return sum(1 / (n + 1 - k) ** 2 for k in range(top + 1))
 

@@ -8,9 +8,10 @@ from torch import nn
 from harness.attacks import resolve
 from harness.attacks.attackable import takes_channels_last
 from harness.attacks.judging import Judge
+from harness.attacks.searches import Searches
 from harness.evaluation import judge
 from harness.memory import keep_freed_memory
-from harness.modes import channels_last, computing_in, is_rough
+from harness.modes import channels_last, computing_in, exact_float32, is_rough
 from harness.threat import Threat
 
 CPU = torch.device("cpu")
@@ -38,6 +39,14 @@ def test_the_precision_is_that_of_the_block():
     assert not is_rough(CPU)
 
 
+def test_tf32_on_a_gpu_is_not_float32():
+    """PyTorch rounds the inputs of convolutions there unless it is told otherwise: successes are confirmed then too."""
+    assert torch.backends.cudnn.conv.fp32_precision == "tf32"
+    assert is_rough(torch.device("cuda"))
+    with exact_float32(CPU):
+        assert not is_rough(torch.device("cuda"))
+
+
 class Coarse(nn.Module):
     """Right in float32; wrong about everything in lower precision."""
 
@@ -54,7 +63,7 @@ def test_a_success_that_only_low_precision_sees_does_not_count():
     case = linear_case(Threat("Linf", 0.05), 2)
     with computing_in("bfloat16", CPU), torch.no_grad():
         assert (Coarse(case.model)(case.x).argmax(1) != case.y).all()
-        assert not Judge(Coarse(case.model)).fooled(case.x, case.y).any()
+        assert not Judge(Coarse(case.model), case.x).fooled(case.x, case.y).any()
 
 
 class Deaf(nn.Module):
@@ -117,6 +126,33 @@ def test_low_precision_leaves_next_to_nothing_more_standing(threat):
     assert (stands["bfloat16"] & ~stands["float32"]).sum() <= 1
 
 
+class Offset(nn.Module):
+    """All logits raised by one number: the same function, but bfloat16 cannot tell them apart any more."""
+
+    def __init__(self, inner, offset):
+        super().__init__()
+        self.inner, self.offset = inner, offset
+
+    def forward(self, x):
+        logits = self.inner(x)
+        return (logits.float() + self.offset).to(logits.dtype)
+
+
+def test_square_ends_in_float32_too():
+    """What the coarse queries could not tell apart, the last fifth of them finds."""
+    threat = Threat("Linf", 0.125)
+    case = linear_case(threat, 2)
+    standing = {}
+    for offset in (0.0, 1000.0):
+        model = Offset(case.model, offset)
+        searches = Searches(Judge(model, case.x), threat, torch.Generator().manual_seed(0))
+        with computing_in("bfloat16", CPU):
+            _, fooled = searches.scatter(case.x, case.y)
+        assert not (fooled & case.robust).any()
+        standing[offset] = int((~fooled).sum())
+    assert standing[1000.0] <= standing[0.0] + 1
+
+
 def test_the_layout_changes_no_number_and_is_given_back():
     model, x, _ = untrained()
     gray = nn.Conv2d(1, 8, 3)
@@ -151,6 +187,20 @@ def test_a_model_that_minds_the_layout_is_attacked_in_its_own():
     assert not takes_channels_last(untrained()[0], {"view": model}, x, y)
     found = judge(model, x, y, resolve("adaptive"), Threat("Linf", 0.3), views={"same": model}, seed=(0,), batch_size=8)
     assert not found.verdicts.any()
+    alone = judge(model, x[:1], y[:1], resolve("autoattack"), Threat("Linf", 0.3), views={}, seed=(0,), batch_size=8)
+    assert not alone.verdicts.any()
+
+
+class Particular(Viewing):
+    """Insists on its layout with an error of its own."""
+
+    def forward(self, x):
+        assert self.conv(x).is_contiguous(), "another layout"
+        return super().forward(x)
+
+
+def test_whatever_a_model_says_about_the_layout():
+    assert not takes_channels_last(Particular(), {}, torch.rand(2, 3, 6, 6), torch.zeros(2, dtype=torch.long))
 
 
 def test_keeping_freed_memory_says_whether_it_can(monkeypatch):

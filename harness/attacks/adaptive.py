@@ -19,9 +19,6 @@ from harness.threat import Threat
 # Views of this name are other models, of related methods: what fools them is tried on the model under attack.
 TRANSFER = "transfer:"
 
-_REPEATS = 5
-PROBE = 16  # images that show whether the forward pass is random
-
 
 class _Run(NamedTuple):
     """One run of Auto-PGD: which loss of which stand-in; ``rank`` counts the targets, 0 for untargeted losses."""
@@ -65,12 +62,12 @@ class Adaptive:
         stand_ins = {"model": model, **views}
         survivors, useful = Survivors(x, y), {"model"}
         with evaluating(*stand_ins.values()), frozen(*stand_ins.values()):
-            judge, classes = _judge(model, x)
+            judge = Judge(model, x)
             climb = Searches(judge, threat, generator, self.steps).climb
             for run in self._runs(stand_ins):
                 if not len(survivors):
                     break
-                if (run.rank and not 4 <= classes > run.rank) or (run.rank > 1 and run.view not in useful):
+                if (run.rank and not 4 <= judge.classes > run.rank) or (run.rank > 1 and run.view not in useful):
                     continue
                 ranks = (run.rank,) if run.rank else ()
                 search = partial(climb, loss=run.loss, ranks=ranks, stand_in=stand_ins[run.view])
@@ -88,10 +85,3 @@ class Adaptive:
         others = [name for name in stand_ins if name not in own]
         yield from (_Run("cross-entropy", name) for name in others)
         yield from (_Run("dlr", name) for name in others)
-
-
-def _judge(model: nn.Module, x: Tensor) -> tuple[Judge, int]:
-    """The judge, who looks again where the forward pass is random, and the number of classes."""
-    with torch.no_grad():
-        first, second = model(x[:PROBE]), model(x[:PROBE])
-    return Judge(model, 1 if torch.allclose(first, second, 1e-3, 1e-4) else _REPEATS), first.shape[1]

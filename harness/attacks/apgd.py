@@ -3,6 +3,7 @@
 Croce & Hein 2020, "Reliable evaluation of adversarial robustness", https://arxiv.org/abs/2003.01690, algorithm 1.
 """
 
+import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
@@ -83,7 +84,7 @@ def apgd(
     x_adv = threat.project(start, x).detach()
     state = _initial(rows, x, x_adv, *look(x_adv, rows), threat.eps)
     checkpoints = _checkpoints(steps)
-    since, rough = 0, steps - steps // _EXACT if is_rough(x.device) else steps
+    since, rough = 0, steps - math.ceil(steps / _EXACT) if is_rough(x.device) else steps
     with ExitStack() as stack:
         for k in range(1, steps + 1):
             standing = ~fallen[group[state.rows]]
@@ -110,7 +111,7 @@ def _evaluate(objective: Objective, x_adv: Tensor, rows: Tensor) -> tuple[Tensor
         x_adv = x_adv.detach().requires_grad_()
         loss, fooled = objective(x_adv, rows)
         gradient = input_gradient(loss.sum(), x_adv)
-    return loss.detach().float(), gradient.nan_to_num(0.0), fooled
+    return loss.detach().float(), gradient, fooled
 
 
 def _initial(rows: Tensor, x: Tensor, x_adv: Tensor, loss: Tensor, gradient: Tensor, eps: float) -> _State:

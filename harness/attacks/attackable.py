@@ -49,7 +49,7 @@ def takes_channels_last(model: nn.Module, views: Views, x: Tensor, y: Tensor) ->
                     torch.autograd.grad(output.sum(), images, allow_unused=True)
         except torch.OutOfMemoryError:
             raise
-        except RuntimeError:
+        except Exception:  # whatever it minds about the layout, it is attacked in its own
             return False
     return True
 

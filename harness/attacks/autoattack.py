@@ -49,9 +49,8 @@ def stages(model: nn.Module, survivors: Survivors, threat: Threat, generator: to
     """Run AutoAttack's attacks on the survivors until none is left; yields the name of each attack after it."""
     room = max(len(survivors), _VALUES // survivors.x[0].numel())
     with evaluating(model), frozen(model):
-        with torch.no_grad():
-            classes = model(survivors.x[:1]).shape[1]
-        for part in _standard(Searches(Judge(model), threat, generator), classes):
+        judge = Judge(model, survivors.x)
+        for part in _standard(Searches(judge, threat, generator), judge.classes):
             if not part.ranks:
                 survivors.attack(part.name, part.search)
             ranks = part.ranks
@@ -79,4 +78,6 @@ def _standard(searches: Searches, classes: int) -> list[_Part]:
         parts.append(_Part("apgd-dlr", partial(searches.climb, loss="dlr")))
     if classes > 3:
         parts.append(_Part("apgd-t", partial(searches.climb, loss="targeted dlr"), ranks))
-    return [*parts, _Part("fab-t", searches.cross, ranks), _Part("square", searches.scatter)]
+    if ranks:
+        parts.append(_Part("fab-t", searches.cross, ranks))
+    return [*parts, _Part("square", searches.scatter)]

@@ -81,8 +81,8 @@ def ascend(
 def input_gradient(loss: Tensor, x: Tensor) -> Tensor:
     """The gradient of the scalar ``loss`` with respect to ``x``, of the shape of ``x``.
 
-    Zero where the loss does not depend on ``x`` by differentiable operations: the diagnostics say what such a gradient
-    is worth.
+    Zero where the loss does not depend on ``x`` by differentiable operations, and where it is not a number: the
+    diagnostics say what such a gradient is worth.
     """
     gradient = torch.autograd.grad(loss, x, allow_unused=True)[0] if loss.requires_grad else None
-    return torch.zeros_like(x) if gradient is None else gradient
+    return torch.zeros_like(x) if gradient is None else gradient.nan_to_num(0.0)

@@ -58,7 +58,7 @@ def _linearised(difference: Difference, x_adv: Tensor, rows: Tensor) -> tuple[Te
         x_adv = x_adv.detach().requires_grad_()
         value, _ = difference(x_adv, rows)
         gradient = input_gradient(value.sum(), x_adv)
-    return value.detach(), gradient.nan_to_num(0.0)
+    return value.detach(), gradient
 
 
 def _step(x_adv: Tensor, x: Tensor, value: Tensor, gradient: Tensor, threat: Threat) -> Tensor:
@@ -82,6 +82,8 @@ def to_hyperplane(points: Tensor, w: Tensor, offset: Tensor, norm: str) -> Tenso
     Coordinate i goes ``min(t * b_i, room_i)`` the right way, with b_i = 1 (Linf) or ``|w_i|`` (L2), room_i being its
     way to the bound; the plane's side is a piecewise linear, rising function of t, solved by sorting its corners.
     """
+    scale = w.abs().amax(1).clamp(min=1e-30)  # a saturated model's gradient may be as small as it likes
+    w, offset = w / scale[:, None], offset / scale
     gap = offset - (w * points).sum(1)
     way = w.sign() * gap.sign()[:, None]
     room = torch.where(way > 0, 1 - points, points)

@@ -5,23 +5,36 @@ from torch import Tensor, nn
 
 from harness.modes import exact_float32, is_rough
 
+PROBE = 16  # images that show whether the forward pass is random
+_REPEATS = 5
+
 
 class Judge:
-    """The real ``model``. One with a random forward pass is asked several times: fooled by luck does not count.
+    """The real ``model``; modes and frozen parameters are the caller's business.
 
-    Where a search computes in low precision, every success is confirmed in float32 before it counts.
+    One whose forward pass is random on images ``x`` (N, C, H, W) is asked several times: fooled by luck does not count.
+    Where a search computes in low precision, every success is confirmed in float32 before it counts. ``classes`` is the
+    number of logits.
     """
 
-    def __init__(self, model: nn.Module, repeats: int = 1) -> None:
-        self.model, self.repeats = model, repeats
+    def __init__(self, model: nn.Module, x: Tensor) -> None:
+        self.model = model
+        with torch.no_grad():
+            first, second = model(x[:PROBE]), model(x[:PROBE])
+        self.classes = first.shape[1]
+        self.repeats = 1 if torch.allclose(first, second, 1e-3, 1e-4, equal_nan=True) else _REPEATS
 
     def fooled(self, x_adv: Tensor, y: Tensor, logits: Tensor | None = None) -> Tensor:
         """Whether images (M, C, H, W) with labels (M,) are misclassified, bool (M,); ``logits`` if known already."""
         with torch.no_grad():
-            answers = [self.model(x_adv) for _ in range(self.repeats - (logits is not None))]
-            answers += [] if logits is None else [logits]
-            wrong = torch.stack([answer.argmax(1) != y for answer in answers]).all(0)
-            if is_rough(x_adv.device) and bool(wrong.any()):
+            wrong = (self.model(x_adv) if logits is None else logits).argmax(1) != y
+            for _ in range(self.repeats - 1):
+                self._ask_again(x_adv, y, wrong)
+            if is_rough(x_adv.device):
                 with exact_float32(x_adv.device):
-                    wrong[wrong.clone()] = self.model(x_adv[wrong]).argmax(1) != y[wrong]
-            return wrong
+                    self._ask_again(x_adv, y, wrong)
+        return wrong
+
+    def _ask_again(self, x_adv: Tensor, y: Tensor, wrong: Tensor) -> None:
+        if bool(wrong.any()):
+            wrong[wrong.clone()] = self.model(x_adv[wrong]).argmax(1) != y[wrong]

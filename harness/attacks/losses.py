@@ -44,7 +44,7 @@ def difference(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
 
 def ranked(logits: Tensor, y: Tensor, rank: int) -> Tensor:
     """The class (N,) that comes ``rank``-th, from 1, by its logit among all but the label."""
-    order: Tensor = logits.scatter(1, y[:, None], float("-inf")).argsort(1, descending=True)
+    order: Tensor = logits.scatter(1, y[:, None], float("-inf")).sort(dim=1, descending=True, stable=True).indices
     return order[:, rank - 1]
 
 

@@ -78,10 +78,11 @@ def climb(
     Returns:
         ``x_adv`` (N, ...), the first iterate that fools the model or the last one, and ``fooled``, bool (N,).
     """
-    judge, size = Judge(model), step_size or threat.eps / 4
+    size = step_size or threat.eps / 4
     result, rows = threat.project(start, x).detach(), torch.arange(len(x), device=x.device)
     exact_from = steps - math.ceil(steps / _EXACT) if is_rough(x.device) else steps + 1
     with evaluating(model), frozen(model), ExitStack() as stack:
+        judge = Judge(model, x)
         for k in range(steps + 1):
             if k == exact_from:
                 stack.enter_context(exact_float32(x.device))

@@ -12,7 +12,7 @@ from harness.attacks.fab import fab
 from harness.attacks.judging import Judge
 from harness.attacks.losses import cross_entropy, difference, dlr, margin, ranked, targeted_dlr
 from harness.attacks.square import square
-from harness.modes import exact_float32
+from harness.modes import computing_in
 from harness.threat import Threat
 
 Loss = Literal["cross-entropy", "dlr", "targeted dlr"]
@@ -62,7 +62,7 @@ class Searches:
             logits, labels = self.judge.model(x_adv), tries.y[rows]
             return difference(logits, labels, tries.target[rows]), self.judge.fooled(x_adv, labels, logits)
 
-        with exact_float32(x.device):
+        with computing_in("float32", x.device):
             return tries.best(*fab(towards, tries.x, self.threat, steps=self.steps, group=tries.group))
 
     def scatter(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,7 +70,7 @@ class Searches:
 
         def margins(x_adv: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
             with torch.no_grad():
-                logits = self.judge.model(x_adv)
+                logits = self.judge.model(x_adv).float()
             return margin(logits, y[rows]), self.judge.fooled(x_adv, y[rows], logits)
 
         return square(margins, x, self.threat, generator=self.generator)
@@ -78,7 +78,7 @@ class Searches:
     def _tries(self, model: nn.Module, x: Tensor, y: Tensor, ranks: Sequence[int]) -> "_Tries":
         if not ranks:
             return _Tries(x, y, y, torch.arange(len(x), device=x.device))
-        with torch.no_grad():
+        with torch.no_grad(), computing_in("float32", x.device):
             logits = model(x)
         count = len(ranks)
         target = torch.cat([ranked(logits, y, rank) for rank in ranks])
@@ -103,6 +103,7 @@ class _Tries(NamedTuple):
 
 
 def _raised(loss: Loss, logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+    logits = logits.float()
     if loss == "cross-entropy":
         return cross_entropy(logits, y)
     if loss == "targeted dlr":

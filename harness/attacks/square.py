@@ -5,11 +5,13 @@ Andriushchenko et al. 2020, https://arxiv.org/abs/1912.00049, algorithms 1 to 3,
 
 import math
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor
 
 from harness.attacks.square_moves import moves_for
+from harness.modes import exact_float32, is_rough
 from harness.threat import Threat
 
 # Images (M, C, H, W) and the positions (M,) of their examples in the batch, to the margins (M,), which are negative
@@ -17,6 +19,7 @@ from harness.threat import Threat
 Margins = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 _SHARE = 0.8
+_EXACT = 5
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 
@@ -27,21 +30,27 @@ def square(
 
     All examples are offered the same square; one that the model gets wrong drops out. A square that would change
     nothing, or that was turned down before while the example was as it is, costs no forward pass: a deterministic
-    model would answer as before.
+    model would answer as before. In low precision the last fifth of the queries is made in float32.
 
     Returns:
         ``x_adv`` (N, C, H, W) in the ball and in [0, 1], and ``fooled``, bool (N,).
     """
-    moves = moves_for(threat, x, generator)
+    moves, exact_from = moves_for(threat, x, generator), queries - queries // _EXACT
     x_adv, fooled = moves.start(), torch.zeros(len(x), dtype=torch.bool, device=x.device)
     rows = torch.arange(len(x), device=x.device)
     best, wrong = margins(x_adv, rows)
     fooled |= wrong
     rows = rows[~wrong]
-    with torch.no_grad():
+    with torch.no_grad(), ExitStack() as stack:
         for query in range(queries):
             if not len(rows):
                 break
+            if query == exact_from and is_rough(x.device):
+                stack.enter_context(exact_float32(x.device))
+                best[rows], wrong = margins(x_adv[rows], rows)
+                fooled[rows] = wrong
+                rows = rows[~wrong]
+                moves.forget()
             moved = moves.propose(x_adv, rows, _side(query, x))
             if not len(moved.rows):
                 continue

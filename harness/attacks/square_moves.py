@@ -50,6 +50,10 @@ class Moves(ABC):
         """Keep the proposals that are ``better``, bool (M,), in ``x_adv``."""
         x_adv[moved.rows[better]] = moved.x[better]
 
+    @abstractmethod
+    def forget(self) -> None:
+        """The model has changed: what it turned down before may help now."""
+
     def uniform(self, count: int) -> list[float]:
         """Numbers in [0, 1)."""
         numbers: list[float] = torch.rand(count, generator=self.draws).tolist()
@@ -85,7 +89,8 @@ class LinfMoves(Moves):
         """See :meth:`Moves.propose`."""
         size = min(max(round(side), 1), self.height, self.width)
         if size != self.side:
-            self._forget(size)
+            self.side = size
+            self.forget()
         down, across = self.window(size)
         ups = [coin < 0.5 for coin in self.uniform(self.channels)]
         key = (down.start * (self.width - size + 1) + across.start) * 2**self.channels
@@ -107,10 +112,10 @@ class LinfMoves(Moves):
             self.tried[moved.rows[better]] = False
             self.tried[moved.rows[~better], moved.key] = True
 
-    def _forget(self, size: int) -> None:
-        squares = (self.height - size + 1) * (self.width - size + 1) * 2**self.channels
+    def forget(self) -> None:
+        """See :meth:`Moves.forget`."""
+        squares = (self.height - self.side + 1) * (self.width - self.side + 1) * 2**self.channels
         shape = (len(self.original), squares)
-        self.side = size
         self.tried = (
             torch.zeros(shape, dtype=torch.bool, device=self.original.device) if squares <= _REMEMBERED else None
         )
@@ -148,6 +153,9 @@ class L2Moves(Moves):
         delta[:, :, down, across] = available * heap / (heap.square().sum((2, 3), keepdim=True).sqrt() + _TINY)
         return Moved(self._on_sphere(original, delta), rows)
 
+    def forget(self) -> None:
+        """See :meth:`Moves.forget`; nothing is remembered."""
+
     def _on_sphere(self, original: Tensor, delta: Tensor) -> Tensor:
         return (original + self.threat.eps * F.normalize(delta.flatten(1)).view_as(delta)).clamp(0, 1)
 
@@ -162,13 +170,12 @@ class L2Moves(Moves):
 
 def _pyramid(height: int, width: int) -> Tensor:
     """Layers ``1 / (n + 1 - k)^2``, k = 0 ... n, each a ring further in than the one below: (height, width)."""
-    n = height // 2
+    n = max(height, width) // 2
     rows = (torch.arange(height) - height // 2).abs()
     columns = (torch.arange(width) - width // 2).abs()
     top = n - torch.maximum(rows[:, None], columns[None, :])
     layers = torch.tensor([1 / (n + 1 - k) ** 2 for k in range(n + 1)])
-    heights = torch.cat([torch.zeros(1), layers.cumsum(0)])
-    pyramid: Tensor = heights[(top + 1).clamp(min=0)]
+    pyramid: Tensor = layers.cumsum(0)[top]
     return pyramid
 
 
