@@ -1,12 +1,14 @@
 """What the harness is timed against: published algorithms as their authors' loops run, in float32 and eager."""
 
 import random
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.models.base import Heads, heads_of
+from harness.models.base import heads_of, over_heads
 from harness.threat import Threat
 from methods.ancra import asymmetric_similarity
 
@@ -17,7 +19,7 @@ BETA, ZETA, AUXILIARY = 6.0, 3.0, 2.0
 def pgd_at(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, threat: Threat) -> None:
     """Madry et al. 2018, https://arxiv.org/abs/1706.06083: the inner attack in evaluation mode, as TRADES does it."""
     model.eval()
-    x_adv = _noisy(x, threat)
+    x_adv = _noisy(x)
     for _ in range(STEPS):
         x_adv.requires_grad_()
         loss = F.cross_entropy(model(x_adv), y)
@@ -31,7 +33,7 @@ def pgd_at(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Ten
 def trades(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, threat: Threat) -> None:
     """Zhang et al. 2019, https://arxiv.org/abs/1901.08573: the clean prediction is made anew in every inner step."""
     model.eval()
-    x_adv = _noisy(x, threat)
+    x_adv = _noisy(x)
     for _ in range(STEPS):
         x_adv.requires_grad_()
         with torch.enable_grad():
@@ -60,31 +62,26 @@ def trades_ancra(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, 
     optimizer.zero_grad()
     natural, robust = heads_of(model, x, y), heads_of(model, x_adv, y)
     other = heads_of(model, n_adv, y[torch.tensor(chosen, device=y.device)])
-    loss = _over(lambda logits: F.cross_entropy(logits, y), natural)
-    loss = loss + BETA * _over(
+    over = partial(over_heads, weight=AUXILIARY)
+    loss = over(lambda logits: F.cross_entropy(logits, y), natural)
+    loss = loss + BETA * over(
         lambda p, q: F.kl_div(F.log_softmax(q, 1), F.softmax(p, 1), reduction="batchmean"), natural, robust
     )
-    loss = loss + ZETA * _over(lambda q, r: asymmetric_similarity(q, r, 1.0).mean(), natural, other)
+    loss = loss + ZETA * over(lambda q, r: asymmetric_similarity(q, r, 1.0).mean(), natural, other)
     loss.backward()
     optimizer.step()
 
 
-def _over_heads_attack(model: nn.Module, x: Tensor, loss, threat: Threat) -> Tensor:  # type: ignore[no-untyped-def]
-    x_adv = _noisy(x, threat)
+def _over_heads_attack(model: nn.Module, x: Tensor, loss: Callable[[Tensor], Tensor], threat: Threat) -> Tensor:
+    x_adv = _noisy(x)
     for _ in range(STEPS):
         x_adv.requires_grad_()
-        total = _over(loss, heads_of(model, x_adv))
+        total = over_heads(loss, heads_of(model, x_adv), weight=AUXILIARY)
         x_adv = _step(x_adv, torch.autograd.grad(total, x_adv)[0], x, threat)
     return x_adv
 
 
-def _over(term, *heads: Heads) -> Tensor:  # type: ignore[no-untyped-def]
-    auxiliary = [term(*parts) for parts in zip(*(each.auxiliary for each in heads), strict=True)]
-    total: Tensor = term(*(each.logits for each in heads)) + AUXILIARY * sum(auxiliary) / len(auxiliary)
-    return total
-
-
-def _noisy(x: Tensor, threat: Threat) -> Tensor:
+def _noisy(x: Tensor) -> Tensor:
     return (x + 0.001 * torch.randn_like(x)).detach()
 
 

@@ -1,5 +1,6 @@
 """Context managers that change a model for a while and give it back exactly as it was."""
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -72,6 +73,11 @@ def computing_in(precision: str, device: torch.device) -> torch.autocast:
 def is_rough(device: torch.device) -> bool:
     """Whether what surrounds the call computes in less than float32: by :func:`computing_in`, or by TF32 on a GPU."""
     return torch.is_autocast_enabled(device.type) or (device.type == "cuda" and bool(_rounding_backends()))
+
+
+def exact_steps(steps: int, share: int, device: torch.device) -> int:
+    """How many of a search's last steps are made in float32: one in ``share``, at least one; none if all are anyway."""
+    return math.ceil(steps / share) if is_rough(device) else 0
 
 
 @contextmanager

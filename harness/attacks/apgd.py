@@ -3,7 +3,6 @@
 Croce & Hein 2020, "Reliable evaluation of adversarial robustness", https://arxiv.org/abs/2003.01690, algorithm 1.
 """
 
-import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
@@ -13,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness.attacks.base import input_gradient
-from harness.modes import exact_float32, is_rough
+from harness.modes import exact_float32, exact_steps
 from harness.threat import Threat
 
 # x_adv (M, ...) and the positions (M,) of its examples in the batch, to their loss (M,) and whether the model that is
@@ -84,7 +83,7 @@ def apgd(
     x_adv = threat.project(start, x).detach()
     state = _initial(rows, x, x_adv, *look(x_adv, rows), threat.eps)
     checkpoints = _checkpoints(steps)
-    since, rough = 0, steps - math.ceil(steps / _EXACT) if is_rough(x.device) else steps
+    since, rough = 0, steps - exact_steps(steps, _EXACT, x.device)
     with ExitStack() as stack:
         for k in range(1, steps + 1):
             standing = ~fallen[group[state.rows]]

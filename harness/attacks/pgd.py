@@ -1,6 +1,5 @@
 """Projected gradient descent with restarts, on any per-example loss."""
 
-import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from harness.attacks.judging import Judge
 from harness.attacks.losses import cross_entropy
 from harness.attacks.survivors import Survivors
 from harness.errors import HarnessError
-from harness.modes import evaluating, exact_float32, frozen, is_rough
+from harness.modes import evaluating, exact_float32, exact_steps, frozen
 from harness.threat import Threat
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -80,7 +79,7 @@ def climb(
     """
     size = step_size or threat.eps / 4
     result, rows = threat.project(start, x).detach(), torch.arange(len(x), device=x.device)
-    exact_from = steps - math.ceil(steps / _EXACT) if is_rough(x.device) else steps + 1
+    exact_from = steps - exact_steps(steps, _EXACT, x.device)
     with evaluating(model), frozen(model), ExitStack() as stack:
         judge = Judge(model, x)
         for k in range(steps + 1):

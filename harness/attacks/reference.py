@@ -40,7 +40,7 @@ class AutoAttackReference:
     with three APGD uses the untargeted one instead, with two the cross-entropy alone (there it follows the margin).
     """
 
-    summary: ClassVar[str] = "AutoAttack standard: APGD-CE, APGD-T, FAB-T, Square"
+    summary: ClassVar[str] = "AutoAttack standard by its authors' own code (pyautoattack)"
 
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, generator: torch.Generator, views: Views

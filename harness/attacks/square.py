@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from harness.attacks.square_moves import moves_for
-from harness.modes import exact_float32, is_rough
+from harness.modes import exact_float32, exact_steps
 from harness.threat import Threat
 
 # Images (M, C, H, W) and the positions (M,) of their examples in the batch, to the margins (M,), which are negative
@@ -35,7 +35,7 @@ def square(
     Returns:
         ``x_adv`` (N, C, H, W) in the ball and in [0, 1], and ``fooled``, bool (N,).
     """
-    moves, exact_from = moves_for(threat, x, generator), queries - queries // _EXACT
+    moves, exact_from = moves_for(threat, x, generator), queries - exact_steps(queries, _EXACT, x.device)
     x_adv, fooled = moves.start(), torch.zeros(len(x), dtype=torch.bool, device=x.device)
     rows = torch.arange(len(x), device=x.device)
     best, wrong = margins(x_adv, rows)
@@ -45,7 +45,7 @@ def square(
         for query in range(queries):
             if not len(rows):
                 break
-            if query == exact_from and is_rough(x.device):
+            if query == exact_from:
                 stack.enter_context(exact_float32(x.device))
                 best[rows], wrong = margins(x_adv[rows], rows)
                 fooled[rows] = wrong
