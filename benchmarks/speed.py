@@ -23,10 +23,14 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import peers
+from robust import THREAT as ROBUST_THREAT
+from robust import robust_resnet18
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import PILToTensor
 from torchvision.transforms.functional import to_pil_image
+from zoo import Bases
+from zoo.bases import THREAT as DIGITS_THREAT
 
 import harness
 from harness import registry
@@ -40,8 +44,6 @@ from harness.modes import computing_in, to_channels_last
 
 BATCH = 128
 LINF = harness.Threat("Linf", 8 / 255, 0.007)
-# The eps at which about half of an undefended classifier's predictions stand: the load that a robust model makes.
-WEAK = harness.Threat("Linf", 0.25 / 255)
 
 
 class Settings(NamedTuple):
@@ -50,7 +52,6 @@ class Settings(NamedTuple):
     device: str
     examples: int
     precision: str
-    images: Path | None
 
 
 class Turn(NamedTuple):
@@ -114,29 +115,22 @@ def their_step(name: str, settings: Settings) -> Turn:
 
 
 @cache
-def classifier(kind: str, settings: Settings) -> tuple[nn.Module, Tensor, Tensor, harness.Threat]:
-    """A model under attack with images that it gets right: CIFAR-10 (pyautoattack's example) or PGD-AT on digits."""
-    from zoo import Bases, cifar
-    from zoo.bases import THREAT
-
-    if kind == "cifar":
-        paths = sorted(settings.images.glob("**/*.png")) if settings.images else cifar.shipped_images()
-        model, threat = cifar.checkpoint(), WEAK
-        x, y = cifar.read(paths[: settings.examples], model)
+def robust(kind: str, settings: Settings) -> tuple[nn.Module, Tensor, Tensor, harness.Threat]:
+    """A robust model under attack, with all kinds of images: those that it gets wrong too."""
+    if kind == "resnet18":
+        (model, x, y), threat = robust_resnet18(Path("runs/speed")), ROBUST_THREAT
     else:
-        bases, threat = Bases(Path("runs/speed")), THREAT
+        bases, threat = Bases(Path("runs/speed")), DIGITS_THREAT
         model = bases.trained("pgd-at", 0)
         x, y = bases.test_images(settings.examples)
-    with torch.no_grad():
-        right = model(x).argmax(1) == y
-    model = model.to(settings.device).eval()
-    return model, x[right].to(settings.device), y[right].to(settings.device), threat
+    device = settings.device
+    return model.to(device).eval(), x[: settings.examples].to(device), y[: settings.examples].to(device), threat
 
 
 def our_attack(kind: str, attack: str, settings: Settings) -> Turn:
     """As an evaluation job does it, with the verification."""
-    model, x, y, threat = classifier(kind, settings)
-    precision = settings.precision if kind == "cifar" else "float32"
+    model, x, y, threat = robust(kind, settings)
+    precision = settings.precision if kind == "resnet18" else "float32"
     found = []
 
     def call() -> None:
@@ -148,14 +142,19 @@ def our_attack(kind: str, attack: str, settings: Settings) -> Turn:
 
 
 def their_attack(kind: str, library: str, settings: Settings) -> Turn:
-    """By the peer's defaults."""
-    model, x, y, threat = classifier(kind, settings)
-    found: list[Tensor] = []
-    call = {"pyautoattack": _pyautoattack, "foolbox": _foolbox, "torchattacks": _torchattacks}[library]
-    seconds = timed(settings, lambda: found.append(call(model, x, y, threat)))
-    with torch.no_grad():
-        labels = torch.cat([model(part).argmax(1) for part in found[0].split(250)])
-    return Turn(seconds, tuple((labels == y).tolist()))
+    """By the peer's defaults, and the predictions that say what stands."""
+    model, x, y, threat = robust(kind, settings)
+    attack = {"pyautoattack": _pyautoattack, "foolbox": _foolbox, "torchattacks": _torchattacks}[library]
+    standing: list[Tensor] = []
+
+    def call() -> None:
+        x_adv = attack(model, x, y, threat)
+        with torch.no_grad():
+            labels = torch.cat([model(part).argmax(1) for part in x_adv.split(250)])
+        standing.append(labels == y)
+
+    seconds = timed(settings, call)
+    return Turn(seconds, tuple(standing[0].tolist()))
 
 
 def _pyautoattack(model: nn.Module, x: Tensor, y: Tensor, threat: harness.Threat) -> Tensor:
@@ -234,8 +233,8 @@ WORKS = {
     "pgd-at": _training("pgd-at", "PGD-AT"),
     "trades": _training("trades", "TRADES"),
     "trades-ancra": _training("trades-ancra", "TRADES-ANCRA"),
-    "pgd-20": _attacking("PGD-20, ResNet-18", "cifar", "pgd-20", "foolbox", "torchattacks"),
-    "autoattack": _attacking("AutoAttack, ResNet-18", "cifar", "autoattack", "pyautoattack"),
+    "pgd-20": _attacking("PGD-20, ResNet-18", "resnet18", "pgd-20", "foolbox", "torchattacks"),
+    "autoattack": _attacking("AutoAttack, ResNet-18", "resnet18", "autoattack", "pyautoattack"),
     "start": Work("start of a job, 11,000 JPEGs", our_start, {"ImageFolder, DataLoader": their_start}),
     "autoattack-digits": _attacking("AutoAttack, digits, small CNN", "digits", "autoattack", "pyautoattack"),
 }
@@ -276,15 +275,12 @@ def main(
     works: Annotated[list[str] | None, typer.Option("--work", help=f"One of {', '.join(WORKS)}; repeatable.")] = None,
     turns: Annotated[int, typer.Option(min=1, help="How often the contenders take turns.")] = 3,
     examples: Annotated[int, typer.Option(min=1, help="Images to attack.")] = 500,
-    images: Annotated[
-        Path | None, typer.Option(help="A folder of 32x32 PNGs (default: the 20 that foolbox ships).")
-    ] = None,
     precision: Annotated[str, typer.Option(help="Of our training and search: bfloat16 or float32.")] = "bfloat16",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each contender.")] = 2,
     device: Annotated[str, typer.Option(help="Where to work.")] = "cuda" if torch.cuda.is_available() else "cpu",
 ) -> None:
     """Measure and print one table."""
-    settings = Settings(device, examples, precision, images)
+    settings = Settings(device, examples, precision)
     print("| work | peer | peer / ours | range | stand: ours / peer |\n| --- | --- | ---: | --- | --- |", flush=True)
     for name in works or WORKS:
         print("\n".join(compare(WORKS[name], settings, turns, threads)), flush=True)

@@ -19,11 +19,12 @@ from harness.attacks.base import Attack, Proposal, Views
 from harness.attacks.derived import derived_views, without_repeats
 from harness.attacks.judging import PROBE
 from harness.attacks.reference import captured_warnings
+from harness.attacks.rounding import Arithmetic, search_arithmetic
 from harness.augmentation import to_float
 from harness.checkpoints import load_state, save_state
 from harness.datasets.base import Data
 from harness.errors import HarnessError
-from harness.modes import channels_last, computing_in, evaluating, exact_float32
+from harness.modes import channels_last, evaluating, exact_float32
 from harness.randomness import generator, seeded
 from harness.specs import EvaluateSpec, Precision, TrainSpec
 from harness.threat import Threat
@@ -75,7 +76,8 @@ def judge(
 ) -> Judgement:
     """Attack what the model gets right, in batches, and verify every proposal in float32 on the model itself.
 
-    ``precision`` is that of the search alone; the last steps of each attack are done in float32.
+    ``precision`` is that of the search alone, where the model bears it (:func:`search_arithmetic`); the last steps of
+    each attack are done in float32.
 
     ``x`` (N, C, H, W) are uint8 images or floats in [0, 1] on any device, ``y`` (N,) their labels; work happens on
     the model's device. Randomness is fixed by ``seed`` and the batch. With ``state``, finished batches survive a
@@ -95,7 +97,7 @@ def judge(
         todo = judgement.verdicts.nonzero().flatten()
     total = int(judgement.verdicts.numel())
     report({"examples": total - len(todo), "of": total})
-    with _prepared(model, views, x, y, todo[:_TRIAL], device) as attacked:
+    with _prepared(model, views, x, y, todo[:_TRIAL], threat, precision) as (attacked, searching):
         while len(todo):
             batch = todo[:batch_size]
             images, labels = to_images(x[batch], device), y[batch].to(device)
@@ -103,7 +105,7 @@ def judge(
             draws = generator(*here, device=device)
             try:
                 with counting(model) as count, captured_warnings() as warnings, evaluating(model), seeded(*here):
-                    with computing_in(precision, device):
+                    with searching():
                         found = attack(attacked, images, labels, threat, generator=draws, views=views)
                     proposal = Proposal.of(found)
                     right = still_correct(model, images, labels, proposal.x_adv, threat)
@@ -126,18 +128,21 @@ def judge(
 
 @contextmanager
 def _prepared(
-    model: nn.Module, views: Views, x: Tensor, y: Tensor, probe: Tensor, device: torch.device
-) -> Iterator[nn.Module]:
-    """The model as attacks need it, meanwhile in the layout that is fastest; tried on the images at ``probe``."""
+    model: nn.Module, views: Views, x: Tensor, y: Tensor, probe: Tensor, threat: Threat, precision: Precision
+) -> Iterator[tuple[nn.Module, Arithmetic]]:
+    """The model as attacks need it, meanwhile in the layout that is fastest, and the arithmetic to search in.
+
+    Both are tried on the images at ``probe``.
+    """
     if not len(probe):
-        yield model
+        yield model, nullcontext
         return
-    probe = probe.repeat(_TRIAL)[:_TRIAL]  # two even where one is left: reshaping one image proves nothing
+    probe, device = probe.repeat(_TRIAL)[:_TRIAL], device_of(model)  # one image would prove nothing
     images, labels = to_images(x[probe], device), y[probe].to(device)
     attacked = attackable(model, images)
     fast = takes_channels_last(attacked, views, images, labels)
     with channels_last(model, *views.values()) if fast else nullcontext():
-        yield attacked
+        yield attacked, search_arithmetic(attacked, images, labels, threat, precision)
 
 
 def _record(judgement: Judgement, batch: Tensor, right: Tensor, proposal: Proposal) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+_EXACT = 10
+
 
 @contextmanager
 def evaluating(*models: nn.Module) -> Iterator[None]:
@@ -75,9 +77,9 @@ def is_rough(device: torch.device) -> bool:
     return torch.is_autocast_enabled(device.type) or (device.type == "cuda" and bool(_rounding_backends()))
 
 
-def exact_steps(steps: int, share: int, device: torch.device) -> int:
-    """How many of a search's last steps are made in float32: one in ``share``, at least one; none if all are anyway."""
-    return math.ceil(steps / share) if is_rough(device) else 0
+def exact_steps(steps: int, device: torch.device) -> int:
+    """How many of a search's last steps are made in float32: a tenth, at least one; none if all are anyway."""
+    return math.ceil(steps / _EXACT) if is_rough(device) else 0
 
 
 @contextmanager

@@ -4,8 +4,8 @@ Croce & Hein 2020, "Reliable evaluation of adversarial robustness", https://arxi
 """
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +22,6 @@ Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 _MOMENTUM = 0.75
 _PROGRESS = 0.75
 _KEEP = 0.75
-_EXACT = 10
 
 
 @dataclass
@@ -62,47 +61,61 @@ def apgd(
     iterate of highest loss. The objective need not differentiate the model that it judges by: it may follow a
     stand-in. Modes and frozen parameters are the caller's business. ``group`` (N,) numbers the examples that are
     tries at the same image: once one of them has fooled the model, the others drop out too. In low precision the last
-    tenth of the steps is done in float32, from the best iterates.
+    tenth of the steps is a search of its own in float32, from the best iterates and with large steps again.
 
     Returns:
         ``x_adv`` (N, ...) in the ball and in [0, 1], and ``fooled``, bool (N,).
     """
-    result, fooled = x.clone(), torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    rows = torch.arange(len(x), device=x.device)
-    group = rows if group is None else group
-    fallen = torch.zeros_like(fooled)
+    found = _Found(threat.project(start, x).detach().clone(), torch.zeros(len(x), dtype=torch.bool, device=x.device))
+    group = torch.arange(len(x), device=x.device) if group is None else group
+    exact = exact_steps(steps, x.device)
+    _ascend(objective, x, threat, found, steps - exact, group)
+    if exact:
+        with exact_float32(x.device):
+            _ascend(objective, x, threat, found, exact, group)
+    return found.x_adv, found.fooled
+
+
+class _Found(NamedTuple):
+    """What each of the N examples has come to, and whether that fools the model."""
+
+    x_adv: Tensor
+    fooled: Tensor
+
+
+def _ascend(objective: Objective, x: Tensor, threat: Threat, found: _Found, steps: int, group: Tensor) -> None:
+    """Go on from what was found, for every example of whose group none has fooled the model."""
+    fallen = torch.zeros_like(found.fooled)
+    fallen[group[found.fooled]] = True
 
     def look(x_adv: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         loss, gradient, caught = _evaluate(objective, x_adv, rows)
-        first = caught & ~fooled[rows]
-        result[rows[first]] = x_adv[first]
-        fooled[rows[first]] = True
+        first = caught & ~found.fooled[rows]
+        found.x_adv[rows[first]] = x_adv[first]
+        found.fooled[rows[first]] = True
         fallen[group[rows[first]]] = True
         return loss, gradient
 
-    x_adv = threat.project(start, x).detach()
-    state = _initial(rows, x, x_adv, *look(x_adv, rows), threat.eps)
-    checkpoints = _checkpoints(steps)
-    since, rough = 0, steps - exact_steps(steps, _EXACT, x.device)
-    with ExitStack() as stack:
-        for k in range(1, steps + 1):
-            standing = ~fallen[group[state.rows]]
-            if standing.sum() <= _KEEP * len(standing):
-                state = state.keep(standing)
-            if not len(state.rows):
-                break
-            if k == rough + 1:
-                stack.enter_context(exact_float32(x.device))
-                _restart(state, *look(state.best, state.rows))
-            _move(state, threat, 1.0 if k in (1, rough + 1) else _MOMENTUM)
-            _record(state, *look(state.x_adv, state.rows))
-            since += 1
-            if k in checkpoints:
-                _adapt(state, since)
-                since = 0
-    left = ~fooled[state.rows]
-    result[state.rows[left]] = state.best[left]
-    return result, fooled
+    rows = (~fallen[group]).nonzero().flatten()
+    if not len(rows):
+        return
+    x_adv = found.x_adv[rows]
+    state = _initial(rows, x[rows], x_adv, *look(x_adv, rows), threat.eps)
+    checkpoints, since = _checkpoints(steps), 0
+    for k in range(1, steps + 1):
+        standing = ~fallen[group[state.rows]]
+        if standing.sum() <= _KEEP * len(standing):
+            state = state.keep(standing)
+        if not len(state.rows):
+            break
+        _move(state, threat, 1.0 if k == 1 else _MOMENTUM)
+        _record(state, *look(state.x_adv, state.rows))
+        since += 1
+        if k in checkpoints:
+            _adapt(state, since)
+            since = 0
+    left = ~found.fooled[state.rows]
+    found.x_adv[state.rows[left]] = state.best[left]
 
 
 def _evaluate(objective: Objective, x_adv: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -129,13 +142,6 @@ def _initial(rows: Tensor, x: Tensor, x_adv: Tensor, loss: Tensor, gradient: Ten
         halved=torch.ones_like(loss, dtype=torch.bool),
         size=torch.full_like(loss, 2 * eps),
     )
-
-
-def _restart(state: _State, loss: Tensor, gradient: Tensor) -> None:
-    """Go on from the best iterates, where loss and gradient are these."""
-    state.x_adv = state.best.clone()
-    state.loss, state.gradient = loss, gradient
-    state.best_loss, state.best_gradient = loss.clone(), gradient.clone()
 
 
 def _move(state: _State, threat: Threat, momentum: float) -> None:

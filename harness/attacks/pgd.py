@@ -19,8 +19,6 @@ from harness.threat import Threat
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
-_EXACT = 5
-
 
 @attack("pgd")
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +70,14 @@ def climb(
 ) -> tuple[Tensor, Tensor]:
     """Projected steepest ascent on ``loss(logits, y)`` (N,), with steps of eps / 4 unless told otherwise.
 
-    In low precision the last fifth of the steps is done in float32.
+    In low precision the last tenth of the steps is done in float32.
 
     Returns:
         ``x_adv`` (N, ...), the first iterate that fools the model or the last one, and ``fooled``, bool (N,).
     """
     size = step_size or threat.eps / 4
     result, rows = threat.project(start, x).detach(), torch.arange(len(x), device=x.device)
-    exact_from = steps - exact_steps(steps, _EXACT, x.device)
+    exact_from = steps - exact_steps(steps, x.device)
     with evaluating(model), frozen(model), ExitStack() as stack:
         judge = Judge(model, x)
         for k in range(steps + 1):

@@ -19,7 +19,6 @@ from harness.threat import Threat
 Margins = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 _SHARE = 0.8
-_EXACT = 5
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 
@@ -30,12 +29,12 @@ def square(
 
     All examples are offered the same square; one that the model gets wrong drops out. A square that would change
     nothing, or that was turned down before while the example was as it is, costs no forward pass: a deterministic
-    model would answer as before. In low precision the last fifth of the queries is made in float32.
+    model would answer as before. In low precision the last tenth of the queries is made in float32.
 
     Returns:
         ``x_adv`` (N, C, H, W) in the ball and in [0, 1], and ``fooled``, bool (N,).
     """
-    moves, exact_from = moves_for(threat, x, generator), queries - exact_steps(queries, _EXACT, x.device)
+    moves, exact_from = moves_for(threat, x, generator), queries - exact_steps(queries, x.device)
     x_adv, fooled = moves.start(), torch.zeros(len(x), dtype=torch.bool, device=x.device)
     rows = torch.arange(len(x), device=x.device)
     best, wrong = margins(x_adv, rows)

@@ -1,0 +1,74 @@
+"""What searching in bfloat16 costs in strength: ``python benchmarks/agreement.py`` attacks networks in both precisions.
+
+A verdict is always float32's; the question is whether the search in bfloat16 leaves examples standing that the search
+in float32 breaks. Digits; the test images come first, then training images.
+"""
+
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from zoo import Bases
+from zoo.bases import THREAT
+
+from harness.attacks import resolve
+from harness.augmentation import to_float
+from harness.evaluation import judge, views_for
+
+
+def row(method: str, attack: str, seed: int, count: int, directory: Path) -> str:
+    """One network under one attack, as a line of the table."""
+    bases = Bases(directory)
+    model = bases.trained(method, seed)
+    x, y = _images(bases, count)
+    views = views_for(resolve(attack), model, x, THREAT, getattr(model, "attack_views", dict)())
+    rough, exact = (
+        judge(
+            model, x, y, resolve(attack), THREAT, views=views, seed=(seed,), batch_size=500, precision=precision
+        ).verdicts
+        for precision in ("bfloat16", "float32")
+    )
+    left, more = int((rough & ~exact).sum()), int((exact & ~rough).sum())
+    points = 100 * (int(rough.sum()) - int(exact.sum())) / len(x)
+    return f"| {method} | {attack} | {int(rough.sum())} | {int(exact.sum())} | {left} | {more} | {points:+.1f} |"
+
+
+def _images(bases: Bases, count: int) -> tuple[Tensor, Tensor]:
+    splits = (bases.data.test, bases.data.train)
+    images = torch.cat([torch.from_numpy(split.images.copy()) for split in splits])
+    labels = torch.cat([torch.from_numpy(split.labels.copy()) for split in splits])
+    return to_float(images[:count]), labels[:count]
+
+
+def main(
+    methods: Annotated[str, typer.Option(help="Which networks.")] = "pgd-at,trades,trades-ancra",
+    attacks: Annotated[str, typer.Option(help="Under which attacks.")] = "pgd-20,autoattack",
+    examples: Annotated[int, typer.Option(min=1, help="Images to attack.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the training and of the attacks.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, one thread each.")] = 2,
+    directory: Annotated[Path, typer.Option("--cache", help="Where trained models are kept.")] = Path("runs/agreement"),
+) -> None:
+    """Attack each network in both precisions and print one table."""
+    directory.mkdir(parents=True, exist_ok=True)
+    print(f"| method | attack | bfloat16 | float32 | only bfloat16's stand | only float32's | points, of {examples} |")
+    print("| --- | --- | ---: | ---: | ---: | ---: | ---: |", flush=True)
+    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        rows = [
+            pool.submit(row, method, attack, seed, examples, directory)
+            for attack in attacks.split(",")
+            for method in methods.split(",")
+        ]
+        for each in rows:
+            print(each.result(), flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)
