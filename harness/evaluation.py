@@ -77,7 +77,7 @@ def judge(
     """Attack what the model gets right, in batches, and verify every proposal in float32 on the model itself.
 
     ``precision`` is that of the search alone, where the model bears it (:func:`search_arithmetic`); the last steps of
-    each attack are done in float32.
+    each search are done in float32.
 
     ``x`` (N, C, H, W) are uint8 images or floats in [0, 1] on any device, ``y`` (N,) their labels; work happens on
     the model's device. Randomness is fixed by ``seed`` and the batch. With ``state``, finished batches survive a
@@ -91,13 +91,16 @@ def judge(
     saved = load_state(state, torch.device("cpu")) if state else None
     if saved:
         todo: Tensor = saved.pop("todo")
+        probe: Tensor = saved.pop("probe")
         judgement = Judgement(**saved)
     else:
-        judgement = Judgement(_naturally_correct_in_memory(model, x, y, batch_size))
+        with seeded(*seed, "natural"):
+            judgement = Judgement(_naturally_correct_in_memory(model, x, y, batch_size))
         todo = judgement.verdicts.nonzero().flatten()
+        probe = todo[:PROBE]
     total = int(judgement.verdicts.numel())
     report({"examples": total - len(todo), "of": total})
-    with _prepared(model, views, x, y, todo[:_TRIAL], threat, precision) as (attacked, searching):
+    with _prepared(model, views, x, y, probe, threat, precision) as (attacked, searching):
         while len(todo):
             batch = todo[:batch_size]
             images, labels = to_images(x[batch], device), y[batch].to(device)
@@ -121,7 +124,7 @@ def judge(
             judgement.seconds += time.perf_counter() - clock
             clock, todo = time.perf_counter(), todo[len(batch) :]
             if state and len(todo):
-                save_state(state, {**vars(judgement), "todo": todo})
+                save_state(state, {**vars(judgement), "todo": todo, "probe": probe})
             report({"examples": total - len(todo), "of": total})
     return judgement
 
@@ -137,12 +140,13 @@ def _prepared(
     if not len(probe):
         yield model, nullcontext
         return
-    probe, device = probe.repeat(_TRIAL)[:_TRIAL], device_of(model)  # one image would prove nothing
-    images, labels = to_images(x[probe], device), y[probe].to(device)
-    attacked = attackable(model, images)
-    fast = takes_channels_last(attacked, views, images, labels)
+    few = probe.repeat(_TRIAL)[:_TRIAL]  # two even where one is left: reshaping one image proves nothing
+    device = device_of(model)
+    attacked = attackable(model, to_images(x[few], device))
+    fast = takes_channels_last(attacked, views, to_images(x[few], device), y[few].to(device))
     with channels_last(model, *views.values()) if fast else nullcontext():
-        yield attacked, search_arithmetic(attacked, images, labels, threat, precision)
+        images, labels = to_images(x[probe], device), y[probe].to(device)
+        yield attacked, search_arithmetic(attacked, views, images, labels, threat, precision)
 
 
 def _record(judgement: Judgement, batch: Tensor, right: Tensor, proposal: Proposal) -> None:

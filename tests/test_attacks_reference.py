@@ -15,6 +15,7 @@ from torch import nn
 
 from harness.attacks import resolve
 from harness.attacks.reference import captured_warnings, stages
+from harness.modes import computing_in
 from harness.threat import Threat
 from harness.verification import still_correct
 
@@ -30,6 +31,14 @@ def test_a_linear_model_keeps_exactly_the_examples_beyond_the_margin(threat, cla
     x_adv = run(AUTOATTACK, case.model, case.x, case.y, threat)
     assert threat.contains(case.x, x_adv).all()
     assert torch.equal(still_correct(case.model, case.x, case.y, x_adv, threat), case.robust)
+
+
+def test_it_searches_in_float32_whatever_surrounds_it():
+    """It believes what it sees, and Square ends with an error where the logits are bfloat16's."""
+    case = linear_case(LINF, 2)
+    with computing_in("bfloat16", torch.device("cpu")):
+        x_adv = run(AUTOATTACK, case.model, case.x, case.y, LINF)
+    assert torch.equal(still_correct(case.model, case.x, case.y, x_adv, LINF), case.robust)
 
 
 @pytest.mark.slow

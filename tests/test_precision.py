@@ -6,9 +6,11 @@ from oracles import linear_case, run, untrained
 from torch import nn
 
 from harness.attacks import resolve
+from harness.attacks.apgd import apgd
 from harness.attacks.attackable import takes_channels_last
 from harness.attacks.judging import Judge
 from harness.attacks.rounding import search_arithmetic
+from harness.attacks.searches import Searches
 from harness.evaluation import judge
 from harness.memory import keep_freed_memory
 from harness.modes import channels_last, computing_in, exact_float32, is_rough
@@ -75,7 +77,7 @@ class Deaf(nn.Module):
 
     def forward(self, x):
         logits = self.inner(x)
-        return logits if logits.dtype == torch.float32 else 0 * logits + torch.tensor([1.0, 0.0])
+        return logits if logits.dtype == torch.float32 else 0 * logits + logits.new_tensor([1.0, 0.0])
 
 
 @pytest.mark.parametrize("name", ["pgd-20", "cw"])
@@ -115,12 +117,14 @@ def test_low_precision_leaves_next_to_nothing_more_standing(threat):
     x = torch.rand(200, 3, 6, 6, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         y = model(x).argmax(1)
+    recorder = Recorder(model)
     stands = {
         precision: judge(
-            model, x, y, resolve("pgd-20"), threat, views={}, seed=(0,), batch_size=200, precision=precision
+            recorder, x, y, resolve("pgd-20"), threat, views={}, seed=(0,), batch_size=200, precision=precision
         ).verdicts
         for precision in ("float32", "bfloat16")
     }
+    assert sum(dtype == torch.bfloat16 for dtype in recorder.seen) >= 18
     assert 20 < stands["float32"].sum() < 180
     assert (stands["bfloat16"] & ~stands["float32"]).sum() <= 1
 
@@ -146,7 +150,7 @@ def test_what_drowns_in_low_precision_is_searched_in_float32(name):
         model, case.x, case.y, resolve(name), case.threat, views={}, seed=(0,), batch_size=100, precision="bfloat16"
     )
     assert torch.equal(found.verdicts, case.robust)
-    assert sum(dtype == torch.bfloat16 for dtype in model.seen) <= 2  # a trial of the precision, nothing else
+    assert sum(dtype == torch.bfloat16 for dtype in model.seen) <= 12  # a trial of the precision, nothing else
 
 
 class Gradients(nn.Module):
@@ -164,23 +168,172 @@ class Gradients(nn.Module):
         return other + (logits - other).detach()
 
 
-@pytest.mark.parametrize(
-    ("wrap", "precision"),
-    [
-        (lambda model: model, "bfloat16"),
-        (lambda model: Offset(model, 1000.0), "float32"),
-        (Deaf, "float32"),
-        (Gradients, "float32"),
-    ],
-    ids=["plain", "offset", "deaf", "gradients"],
-)
-def test_the_precision_of_the_search_is_the_lower_one_only_where_it_shows_the_same(wrap, precision):
-    case = linear_case(Threat("Linf", 0.125), 2)
+def test_square_ends_in_float32_too():
+    """What the coarse queries cannot tell apart, the last tenth of them finds."""
+    threat = Threat("Linf", 0.125)
+    case = linear_case(threat, 2)
+    standing = {}
+    for offset in (0.0, 1000.0):
+        searches = Searches(Judge(Offset(case.model, offset), case.x), threat, torch.Generator().manual_seed(0))
+        with computing_in("bfloat16", CPU):
+            _, fooled = searches.scatter(case.x, case.y)
+        assert not (fooled & case.robust).any()
+        standing[offset] = int((~fooled).sum())
+    assert standing[1000.0] <= standing[0.0] + 1
+
+
+def test_auto_pgd_ends_with_a_search_in_float32_from_its_best_iterates():
+    """The loss is highest at 0.53 in every pixel; the last tenth begins there, and takes large steps again."""
+    threat, x = Threat("Linf", 0.1), torch.full((3, 1, 2, 2), 0.5)
+    seen = []
+
+    def objective(x_adv, rows):
+        seen.append((is_rough(CPU), x_adv.detach().clone()))
+        return -((x_adv - 0.53) ** 2).flatten(1).sum(1), torch.zeros(len(x_adv), dtype=torch.bool)
+
+    with computing_in("bfloat16", CPU):
+        apgd(objective, x, threat, start=x, steps=50)
+    rough = [images for is_coarse, images in seen if is_coarse]
+    exact = [images for is_coarse, images in seen if not is_coarse]
+    assert len(rough) == 46
+    assert len(exact) == 6
+    assert (rough[-1] - rough[-2]).abs().max() < 0.02
+    best = min(rough, key=lambda images: float((images - 0.53).abs().max()))
+    torch.testing.assert_close(exact[0], best)
+    assert ((exact[1] - x).abs() - threat.eps).abs().max() < 1e-6  # 2 eps away, which ends at the ball's border
+
+
+class Failing(nn.Module):
+    """Leaves torch, which knows no bfloat16 elsewhere."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        logits = self.inner(x)
+        return logits + 0 * torch.from_numpy(logits.detach().numpy())
+
+
+class Noisy(nn.Module):
+    """Adds noise to the image: its own, which must not be taken for rounding."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x + 0.3 * torch.randn_like(x))
+
+
+class Flat(nn.Module):
+    """Has no gradient in any precision: nothing that low precision could hide."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner((x * 4).round() / 4)
+
+
+WRAPS = {
+    "plain": (lambda model: model, "bfloat16"),
+    "random": (Noisy, "bfloat16"),
+    "flat": (Flat, "bfloat16"),
+    "offset": (lambda model: Offset(model, 1000.0), "float32"),
+    "deaf": (Deaf, "float32"),
+    "gradients": (Gradients, "float32"),
+    "failing": (Failing, "float32"),
+}
+
+
+@pytest.mark.parametrize("name", WRAPS)
+@pytest.mark.parametrize("threat", [Threat("Linf", 0.125), Threat("L2", 0.75)], ids=str)
+def test_the_precision_of_the_search_is_the_lower_one_only_where_it_shows_the_same(name, threat):
+    wrap, precision = WRAPS[name]
+    case = linear_case(threat, 2)
     model = wrap(case.model)
-    for wanted, used in (("bfloat16", precision), ("float32", "float32")):
-        with search_arithmetic(model, case.x[:8], case.y[:8], case.threat, wanted)():
-            assert is_rough(CPU) == (used == "bfloat16")
+    for views in ({}, {"itself": model}):
+        judged = case.model if views else model
+        before = torch.random.get_rng_state()
+        for wanted, used in (("bfloat16", precision), ("float32", "float32")):
+            with search_arithmetic(judged, views, case.x, case.y, threat, wanted)():
+                assert is_rough(CPU) == (used == "bfloat16")
+        assert torch.equal(torch.random.get_rng_state(), before)
     assert not is_rough(CPU)
+
+
+def test_one_image_of_ten_may_look_different():
+    """Two of twelve may not."""
+    case = linear_case(Threat("Linf", 0.125), 2)
+
+    class Elsewhere(nn.Module):
+        """Deaf on images brighter in the first pixel than this."""
+
+        def __init__(self, limit):
+            super().__init__()
+            self.near, self.far, self.limit = case.model, Deaf(case.model), limit
+
+        def forward(self, x):
+            return torch.where(x[:, 0, 0, :1] > self.limit, self.far(x), self.near(x))
+
+    edge = case.x[:, 0, 0, 0].sort(descending=True).values
+    x = case.x.clone()
+    x[:, 0, 0, 0] = torch.where(x[:, 0, 0, 0] >= edge[1], 1.0, 0.0)
+    for limit, used in ((0.5, "float32"), (2.0, "bfloat16")):
+        with search_arithmetic(Elsewhere(limit), {}, x, case.y, case.threat, "bfloat16")():
+            assert is_rough(CPU) == (used == "bfloat16")
+    x[case.x[:, 0, 0, 0] == edge[1], 0, 0, 0] = 0.0
+    with search_arithmetic(Elsewhere(0.5), {}, x, case.y, case.threat, "bfloat16")():
+        assert is_rough(CPU)
+
+
+def test_a_resumed_evaluation_searches_as_it_began(tmp_path):
+    """The first batch's images show the same in both precisions, the second's do not."""
+    case = linear_case(Threat("Linf", 0.125), 2, count=32)
+
+    class Later(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.near, self.far = case.model, Deaf(case.model)
+
+        def forward(self, x):
+            return torch.where(x[:, 0, 0, :1] > 0.5, self.far(x), self.near(x))
+
+    x = case.x.clone()
+    x[:16, 0, 0, 0], x[16:, 0, 0, 0] = 0.1, 0.9
+    model = Recorder(Later())
+    with torch.no_grad():
+        y = model(x).argmax(1)
+
+    def evaluate(state, report):
+        model.seen.clear()
+        return judge(
+            model,
+            x,
+            y,
+            resolve("pgd-20"),
+            case.threat,
+            views={},
+            seed=(0,),
+            batch_size=16,
+            precision="bfloat16",
+            state=state,
+            report=report,
+        )
+
+    def stop(progress):
+        if progress["examples"] == 16:
+            raise KeyboardInterrupt
+
+    whole = evaluate(None, lambda _: None)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(tmp_path / "state.pt", stop)
+    resumed = evaluate(tmp_path / "state.pt", lambda _: None)
+    assert sum(dtype == torch.bfloat16 for dtype in model.seen) >= 18
+    assert torch.equal(resumed.verdicts, whole.verdicts)
+    assert resumed.forwards == whole.forwards
 
 
 def test_the_layout_changes_no_number_and_is_given_back():

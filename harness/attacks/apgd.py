@@ -60,8 +60,9 @@ def apgd(
     The first iterate that fools the model is an example's result, and the example drops out; any other's result is its
     iterate of highest loss. The objective need not differentiate the model that it judges by: it may follow a
     stand-in. Modes and frozen parameters are the caller's business. ``group`` (N,) numbers the examples that are
-    tries at the same image: once one of them has fooled the model, the others drop out too. In low precision the last
-    tenth of the steps is a search of its own in float32, from the best iterates and with large steps again.
+    tries at the same image: once one of them has fooled the model, the others drop out too, with no result of their
+    own. In low precision the last tenth of the steps is a search of its own in float32, from the best iterates and
+    with large steps again.
 
     Returns:
         ``x_adv`` (N, ...) in the ball and in [0, 1], and ``fooled``, bool (N,).

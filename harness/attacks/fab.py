@@ -4,11 +4,13 @@ Croce & Hein 2020, https://arxiv.org/abs/1907.02044, algorithm 1, targeted, with
 """
 
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor
 
 from harness.attacks.base import input_gradient
+from harness.modes import exact_float32, exact_steps
 from harness.threat import Threat
 
 # x_adv (M, C, H, W) and the positions (M,) of its examples in the batch, to the difference (M,) between the logit
@@ -27,7 +29,7 @@ def fab(
     """Step onto the linearised boundary ``difference = 0``, again and again, drawn back to ``x``.
 
     An example that is fooled within the ball drops out, and with it the other tries at the same image: those of the
-    same number in ``group`` (N,).
+    same number in ``group`` (N,). Where a GPU rounds to TF32 the last tenth of the steps is done in float32.
 
     Returns:
         ``x_adv`` (N, C, H, W) in [0, 1], the images themselves where nothing was found in the ball; and ``fooled``,
@@ -36,20 +38,25 @@ def fab(
     result, fooled = x.clone(), torch.zeros(len(x), dtype=torch.bool, device=x.device)
     rows, x_adv = torch.arange(len(x), device=x.device), x.clone()
     group = rows if group is None else group
-    for _ in range(steps):
-        if not len(rows):
-            break
-        value, gradient = _linearised(difference, x_adv, rows)
-        x_adv = _step(x_adv, x[rows], value, gradient, threat)
-        with torch.no_grad():
-            _, wrong = difference(x_adv, rows)
-        done = wrong & threat.contains(x[rows], x_adv)
-        x_next = torch.where(wrong.view(-1, *[1] * (x.dim() - 1)), x[rows] + _BACKWARD * (x_adv - x[rows]), x_adv)
-        if bool(done.any()):
-            result[rows[done]], fooled[rows[done]] = x_adv[done], True
-            standing = ~torch.isin(group[rows], group[rows[done]])
-            rows, x_next = rows[standing], x_next[standing]
-        x_adv = x_next
+    exact_from = steps - exact_steps(steps, x.device)
+    with ExitStack() as stack:
+        for k in range(steps):
+            if not len(rows):
+                break
+            if k == exact_from:
+                stack.enter_context(exact_float32(x.device))
+            value, gradient = _linearised(difference, x_adv, rows)
+            x_adv = _step(x_adv, x[rows], value, gradient, threat)
+            with torch.no_grad():
+                _, wrong = difference(x_adv, rows)
+            done = wrong & threat.contains(x[rows], x_adv)
+            back = x[rows] + _BACKWARD * (x_adv - x[rows])
+            x_next = torch.where(wrong.view(-1, *[1] * (x.dim() - 1)), back, x_adv)
+            if bool(done.any()):
+                result[rows[done]], fooled[rows[done]] = x_adv[done], True
+                standing = ~torch.isin(group[rows], group[rows[done]])
+                rows, x_next = rows[standing], x_next[standing]
+            x_adv = x_next
     return result, fooled
 
 

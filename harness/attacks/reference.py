@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from harness import randomness
 from harness.attacks.base import Proposal, Views, attack
-from harness.modes import evaluating, frozen
+from harness.modes import evaluating, exact_float32, frozen
 from harness.threat import Threat
 
 _LOGGER = logging.getLogger("auto-attack")
@@ -48,10 +48,11 @@ class AutoAttackReference:
         """See :class:`harness.attacks.base.Attack`; one draw from ``generator`` seeds all four attacks."""
         seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
         x_adv, part, names = x, torch.full_like(y, -1), list[str]()
-        for stage in stages(model, x, y, threat, seed=seed):
-            x_adv = stage.x_adv
-            part[~stage.robust & (part < 0)] = len(names)
-            names.append(stage.name)
+        with exact_float32(x.device):  # its searches know of no other precision, and believe what they see
+            for stage in stages(model, x, y, threat, seed=seed):
+                x_adv = stage.x_adv
+                part[~stage.robust & (part < 0)] = len(names)
+                names.append(stage.name)
         return Proposal(x_adv, part, tuple(names))
 
 
