@@ -26,7 +26,12 @@ pytestmark = [
 
 def start(workspace: Path) -> subprocess.Popen:
     command = [sys.executable, "-m", "harness", *ARGUMENTS, "--workspace", str(workspace)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    # A shell starts what runs in its background with Ctrl-C ignored, and children inherit that: not this one.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def finish(workspace: Path) -> str:
