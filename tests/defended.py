@@ -211,3 +211,40 @@ class Coin(nn.Module):
         flip = torch.rand(len(x), 1, generator=self.draws) < self.chance
         logits = self.inner(x)
         return torch.where(flip, logits.flip(1), logits)
+
+
+class Recorder(nn.Module):
+    """Writes down in which precision it is asked."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.seen = inner, []
+
+    def forward(self, x):
+        logits = self.inner(x)
+        self.seen.append(logits.dtype)
+        return logits
+
+
+class Deaf(nn.Module):
+    """In low precision its logits do not depend on the image."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        logits = self.inner(x)
+        return logits if logits.dtype == torch.float32 else 0 * logits + logits.new_tensor([1.0, 0.0])
+
+
+class Offset(nn.Module):
+    """All logits raised by one number: the same function, but bfloat16 cannot tell them apart any more."""
+
+    def __init__(self, inner, offset):
+        super().__init__()
+        self.inner, self.offset = inner, offset
+
+    def forward(self, x):
+        logits = self.inner(x)
+        return (logits.float() + self.offset).to(logits.dtype)

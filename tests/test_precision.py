@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from defended import Offset, Recorder
 from oracles import linear_case, run, untrained
 from torch import nn
 
@@ -9,7 +10,6 @@ from harness.attacks import resolve
 from harness.attacks.apgd import apgd
 from harness.attacks.attackable import takes_channels_last
 from harness.attacks.judging import Judge
-from harness.attacks.rounding import search_arithmetic
 from harness.attacks.searches import Searches
 from harness.evaluation import judge
 from harness.memory import keep_freed_memory
@@ -17,19 +17,6 @@ from harness.modes import channels_last, computing_in, exact_float32, is_rough
 from harness.threat import Threat
 
 CPU = torch.device("cpu")
-
-
-class Recorder(nn.Module):
-    """Writes down in which precision it is asked."""
-
-    def __init__(self, inner):
-        super().__init__()
-        self.inner, self.seen = inner, []
-
-    def forward(self, x):
-        logits = self.inner(x)
-        self.seen.append(logits.dtype)
-        return logits
 
 
 def test_the_precision_is_that_of_the_block():
@@ -68,37 +55,6 @@ def test_a_success_that_only_low_precision_sees_does_not_count():
         assert not Judge(Coarse(case.model), case.x).fooled(case.x, case.y).any()
 
 
-class Deaf(nn.Module):
-    """In low precision its logits do not depend on the image."""
-
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, x):
-        logits = self.inner(x)
-        return logits if logits.dtype == torch.float32 else 0 * logits + logits.new_tensor([1.0, 0.0])
-
-
-@pytest.mark.parametrize("name", ["pgd-20", "cw"])
-def test_where_low_precision_sees_nothing_the_search_is_in_float32(name):
-    threat = Threat("Linf", 0.05)
-    case = linear_case(threat, 2)
-    mine = case.y == 0
-    found = judge(
-        Deaf(case.model),
-        case.x[mine],
-        case.y[mine],
-        resolve(name + ":random_start=false"),
-        threat,
-        views={},
-        seed=(0,),
-        batch_size=100,
-        precision="bfloat16",
-    )
-    assert torch.equal(found.verdicts, case.robust[mine])
-
-
 @pytest.mark.parametrize("name", ["pgd-20", "cw", "adaptive"])
 def test_the_last_steps_are_in_float32(name):
     case = linear_case(Threat("Linf", 0.05), 2)
@@ -127,45 +83,6 @@ def test_low_precision_leaves_next_to_nothing_more_standing(threat):
     assert sum(dtype == torch.bfloat16 for dtype in recorder.seen) >= 18
     assert 20 < stands["float32"].sum() < 180
     assert (stands["bfloat16"] & ~stands["float32"]).sum() <= 1
-
-
-class Offset(nn.Module):
-    """All logits raised by one number: the same function, but bfloat16 cannot tell them apart any more."""
-
-    def __init__(self, inner, offset):
-        super().__init__()
-        self.inner, self.offset = inner, offset
-
-    def forward(self, x):
-        logits = self.inner(x)
-        return (logits.float() + self.offset).to(logits.dtype)
-
-
-@pytest.mark.parametrize("name", ["pgd-20", "autoattack"])
-def test_what_drowns_in_low_precision_is_searched_in_float32(name):
-    """Square alone would be blind: it compares margins, which all look alike."""
-    case = linear_case(Threat("Linf", 0.125), 2)
-    model = Recorder(Offset(case.model, 1000.0))
-    found = judge(
-        model, case.x, case.y, resolve(name), case.threat, views={}, seed=(0,), batch_size=100, precision="bfloat16"
-    )
-    assert torch.equal(found.verdicts, case.robust)
-    assert sum(dtype == torch.bfloat16 for dtype in model.seen) <= 12  # a trial of the precision, nothing else
-
-
-class Gradients(nn.Module):
-    """In low precision the logits are right and their gradient is another's."""
-
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, x):
-        logits = self.inner(x)
-        if logits.dtype == torch.float32:
-            return logits
-        other = self.inner(x.flip(-1))
-        return other + (logits - other).detach()
 
 
 def test_square_ends_in_float32_too():
@@ -201,139 +118,6 @@ def test_auto_pgd_ends_with_a_search_in_float32_from_its_best_iterates():
     best = min(rough, key=lambda images: float((images - 0.53).abs().max()))
     torch.testing.assert_close(exact[0], best)
     assert ((exact[1] - x).abs() - threat.eps).abs().max() < 1e-6  # 2 eps away, which ends at the ball's border
-
-
-class Failing(nn.Module):
-    """Leaves torch, which knows no bfloat16 elsewhere."""
-
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, x):
-        logits = self.inner(x)
-        return logits + 0 * torch.from_numpy(logits.detach().numpy())
-
-
-class Noisy(nn.Module):
-    """Adds noise to the image: its own, which must not be taken for rounding."""
-
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, x):
-        return self.inner(x + 0.3 * torch.randn_like(x))
-
-
-class Flat(nn.Module):
-    """Has no gradient in any precision: nothing that low precision could hide."""
-
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, x):
-        return self.inner((x * 4).round() / 4)
-
-
-WRAPS = {
-    "plain": (lambda model: model, "bfloat16"),
-    "random": (Noisy, "bfloat16"),
-    "flat": (Flat, "bfloat16"),
-    "offset": (lambda model: Offset(model, 1000.0), "float32"),
-    "deaf": (Deaf, "float32"),
-    "gradients": (Gradients, "float32"),
-    "failing": (Failing, "float32"),
-}
-
-
-@pytest.mark.parametrize("name", WRAPS)
-@pytest.mark.parametrize("threat", [Threat("Linf", 0.125), Threat("L2", 0.75)], ids=str)
-def test_the_precision_of_the_search_is_the_lower_one_only_where_it_shows_the_same(name, threat):
-    wrap, precision = WRAPS[name]
-    case = linear_case(threat, 2)
-    model = wrap(case.model)
-    for views in ({}, {"itself": model}):
-        judged = case.model if views else model
-        before = torch.random.get_rng_state()
-        for wanted, used in (("bfloat16", precision), ("float32", "float32")):
-            with search_arithmetic(judged, views, case.x, case.y, threat, wanted)():
-                assert is_rough(CPU) == (used == "bfloat16")
-        assert torch.equal(torch.random.get_rng_state(), before)
-    assert not is_rough(CPU)
-
-
-def test_one_image_of_ten_may_look_different():
-    """Two of twelve may not."""
-    case = linear_case(Threat("Linf", 0.125), 2)
-
-    class Elsewhere(nn.Module):
-        """Deaf on images brighter in the first pixel than this."""
-
-        def __init__(self, limit):
-            super().__init__()
-            self.near, self.far, self.limit = case.model, Deaf(case.model), limit
-
-        def forward(self, x):
-            return torch.where(x[:, 0, 0, :1] > self.limit, self.far(x), self.near(x))
-
-    edge = case.x[:, 0, 0, 0].sort(descending=True).values
-    x = case.x.clone()
-    x[:, 0, 0, 0] = torch.where(x[:, 0, 0, 0] >= edge[1], 1.0, 0.0)
-    for limit, used in ((0.5, "float32"), (2.0, "bfloat16")):
-        with search_arithmetic(Elsewhere(limit), {}, x, case.y, case.threat, "bfloat16")():
-            assert is_rough(CPU) == (used == "bfloat16")
-    x[case.x[:, 0, 0, 0] == edge[1], 0, 0, 0] = 0.0
-    with search_arithmetic(Elsewhere(0.5), {}, x, case.y, case.threat, "bfloat16")():
-        assert is_rough(CPU)
-
-
-def test_a_resumed_evaluation_searches_as_it_began(tmp_path):
-    """The first batch's images show the same in both precisions, the second's do not."""
-    case = linear_case(Threat("Linf", 0.125), 2, count=32)
-
-    class Later(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.near, self.far = case.model, Deaf(case.model)
-
-        def forward(self, x):
-            return torch.where(x[:, 0, 0, :1] > 0.5, self.far(x), self.near(x))
-
-    x = case.x.clone()
-    x[:16, 0, 0, 0], x[16:, 0, 0, 0] = 0.1, 0.9
-    model = Recorder(Later())
-    with torch.no_grad():
-        y = model(x).argmax(1)
-
-    def evaluate(state, report):
-        model.seen.clear()
-        return judge(
-            model,
-            x,
-            y,
-            resolve("pgd-20"),
-            case.threat,
-            views={},
-            seed=(0,),
-            batch_size=16,
-            precision="bfloat16",
-            state=state,
-            report=report,
-        )
-
-    def stop(progress):
-        if progress["examples"] == 16:
-            raise KeyboardInterrupt
-
-    whole = evaluate(None, lambda _: None)
-    with pytest.raises(KeyboardInterrupt):
-        evaluate(tmp_path / "state.pt", stop)
-    resumed = evaluate(tmp_path / "state.pt", lambda _: None)
-    assert sum(dtype == torch.bfloat16 for dtype in model.seen) >= 18
-    assert torch.equal(resumed.verdicts, whole.verdicts)
-    assert resumed.forwards == whole.forwards
 
 
 def test_the_layout_changes_no_number_and_is_given_back():
