@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from harness.augmentation import to_float
 from harness.datasets import load
 from harness.datasets.base import Data, Split
 from harness.experiment import Request, plan
@@ -43,7 +44,7 @@ def robust_resnet18(directory: Path) -> tuple[nn.Module, Tensor, Tensor]:
     images = np.concatenate([data.test.images, data.train.images])
     labels = np.concatenate([data.test.labels, data.train.labels])
     model = trained_model(spec, data, place / "last.safetensors").eval()
-    return model, torch.from_numpy(images).float() / 255, torch.from_numpy(labels)
+    return model, to_float(torch.from_numpy(images)), torch.from_numpy(labels)
 
 
 def _enlarged(data: Data) -> Data:

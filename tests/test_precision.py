@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from defended import Offset, Recorder
+from defended import Behind, Recorder, offset
 from oracles import linear_case, run, untrained
 from torch import nn
 
@@ -36,23 +36,16 @@ def test_tf32_on_a_gpu_is_not_float32():
         assert not is_rough(torch.device("cuda"))
 
 
-class Coarse(nn.Module):
+def coarse(inner):
     """Right in float32; wrong about everything in lower precision."""
-
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, x):
-        logits = self.inner(x)
-        return logits if logits.dtype == torch.float32 else -logits
+    return Behind(inner, after=lambda z: z if z.dtype == torch.float32 else -z)
 
 
 def test_a_success_that_only_low_precision_sees_does_not_count():
     case = linear_case(Threat("Linf", 0.05), 2)
     with computing_in("bfloat16", CPU), torch.no_grad():
-        assert (Coarse(case.model)(case.x).argmax(1) != case.y).all()
-        assert not Judge(Coarse(case.model), case.x).fooled(case.x, case.y).any()
+        assert (coarse(case.model)(case.x).argmax(1) != case.y).all()
+        assert not Judge(coarse(case.model), case.x).fooled(case.x, case.y).any()
 
 
 @pytest.mark.parametrize("name", ["pgd-20", "cw", "adaptive"])
@@ -90,12 +83,12 @@ def test_square_ends_in_float32_too():
     threat = Threat("Linf", 0.125)
     case = linear_case(threat, 2)
     standing = {}
-    for offset in (0.0, 1000.0):
-        searches = Searches(Judge(Offset(case.model, offset), case.x), threat, torch.Generator().manual_seed(0))
+    for by in (0.0, 1000.0):
+        searches = Searches(Judge(offset(case.model, by), case.x), threat, torch.Generator().manual_seed(0))
         with computing_in("bfloat16", CPU):
             _, fooled = searches.scatter(case.x, case.y)
         assert not (fooled & case.robust).any()
-        standing[offset] = int((~fooled).sum())
+        standing[by] = int((~fooled).sum())
     assert standing[1000.0] <= standing[0.0] + 1
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from defended import Deaf, Offset, Recorder
+from defended import Behind, Recorder, deaf, offset
 from oracles import linear_case
 from torch import nn
 
@@ -21,7 +21,7 @@ def test_where_low_precision_sees_nothing_the_search_is_in_float32(name):
     case = linear_case(threat, 2)
     mine = case.y == 0
     found = judge(
-        Deaf(case.model),
+        deaf(case.model),
         case.x[mine],
         case.y[mine],
         resolve(name + ":random_start=false"),
@@ -38,7 +38,7 @@ def test_where_low_precision_sees_nothing_the_search_is_in_float32(name):
 def test_what_drowns_in_low_precision_is_searched_in_float32(name):
     """Square alone would be blind: it compares margins, which all look alike."""
     case = linear_case(Threat("Linf", 0.125), 2)
-    model = Recorder(Offset(case.model, 1000.0))
+    model = Recorder(offset(case.model, 1000.0))
     found = judge(
         model, case.x, case.y, resolve(name), case.threat, views={}, seed=(0,), batch_size=100, precision="bfloat16"
     )
@@ -61,48 +61,29 @@ class Gradients(nn.Module):
         return other + (logits - other).detach()
 
 
-class Failing(nn.Module):
+def failing(inner):
     """Leaves torch, which knows no bfloat16 elsewhere."""
-
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, x):
-        logits = self.inner(x)
-        return logits + 0 * torch.from_numpy(logits.detach().numpy())
+    return Behind(inner, after=lambda z: z + 0 * torch.from_numpy(z.detach().numpy()))
 
 
-class Noisy(nn.Module):
+def noisy(inner):
     """Adds noise to the image: its own, which must not be taken for rounding."""
-
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, x):
-        return self.inner(x + 0.3 * torch.randn_like(x))
+    return Behind(inner, before=lambda x: x + 0.3 * torch.randn_like(x))
 
 
-class Flat(nn.Module):
+def flat(inner):
     """Has no gradient in any precision: nothing that low precision could hide."""
-
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, x):
-        return self.inner((x * 4).round() / 4)
+    return Behind(inner, before=lambda x: (x * 4).round() / 4)
 
 
 WRAPS = {
     "plain": (lambda model: model, "bfloat16"),
-    "random": (Noisy, "bfloat16"),
-    "flat": (Flat, "bfloat16"),
-    "offset": (lambda model: Offset(model, 1000.0), "float32"),
-    "deaf": (Deaf, "float32"),
+    "random": (noisy, "bfloat16"),
+    "flat": (flat, "bfloat16"),
+    "offset": (lambda model: offset(model, 1000.0), "float32"),
+    "deaf": (deaf, "float32"),
     "gradients": (Gradients, "float32"),
-    "failing": (Failing, "float32"),
+    "failing": (failing, "float32"),
 }
 
 
@@ -131,7 +112,7 @@ def test_one_image_of_ten_may_look_different():
 
         def __init__(self, limit):
             super().__init__()
-            self.near, self.far, self.limit = case.model, Deaf(case.model), limit
+            self.near, self.far, self.limit = case.model, deaf(case.model), limit
 
         def forward(self, x):
             return torch.where(x[:, 0, 0, :1] > self.limit, self.far(x), self.near(x))
@@ -154,7 +135,7 @@ def test_a_resumed_evaluation_searches_as_it_began(tmp_path):
     class Later(nn.Module):
         def __init__(self):
             super().__init__()
-            self.near, self.far = case.model, Deaf(case.model)
+            self.near, self.far = case.model, deaf(case.model)
 
         def forward(self, x):
             return torch.where(x[:, 0, 0, :1] > 0.5, self.far(x), self.near(x))
