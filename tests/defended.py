@@ -8,6 +8,17 @@ import torch.nn.functional as F
 from oracles import Linear
 from torch import Tensor, nn
 
+from harness.attacks.derived import derived_views
+from harness.threat import Threat
+
+THREAT = Threat("Linf", 0.05)
+IMAGE = (3, 6, 6)
+
+
+def derive(model: nn.Module, x: Tensor, threat: Threat = THREAT, seed: int = 0) -> dict[str, nn.Module]:
+    """The views of a model that describes none, derived on the first 16 images."""
+    return derived_views(model, x[:16], threat, generator=torch.Generator().manual_seed(seed))
+
 
 class Behind(nn.Module):
     """``after(linear(before(x)))``: an obstacle before or after a classifier."""
