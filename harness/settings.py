@@ -1,17 +1,16 @@
 """The user's ``--set OWNER.FIELD=VALUE`` texts, checked against what their owners take."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import Any, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from harness import registry
 from harness.diagnostics import limit_names
 from harness.errors import HarnessError, UnknownName
 from harness.specs import Protocol
-from harness.threat import parse_eps
+from harness.values import parse_value
 
 
 class Settings:
@@ -58,27 +57,3 @@ class Settings:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
             raise HarnessError(f"protocol.{key} = {first['input']!r}: {first['msg']}") from error
-
-
-def _json(name: str, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise HarnessError(f"{name} = {text!r} is no list such as [0.5, 0.75]: {error}") from error
-
-
-def parse_value(name: str, text: str, kind: Any) -> Any:
-    """The text as a value of ``kind``: numbers may be fractions (8/255), tuples are written as JSON lists.
-
-    Raises:
-        HarnessError: if it is no such value.
-    """
-    candidate: Any = text
-    if text.startswith("["):
-        candidate = _json(name, text)
-    elif kind is float or "/" in text:
-        candidate = parse_eps(text)
-    try:
-        return TypeAdapter(kind).validate_python(candidate)
-    except ValidationError as error:
-        raise HarnessError(f"{name} = {text!r}: {error.errors()[0]['msg']}") from error

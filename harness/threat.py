@@ -92,16 +92,3 @@ def _norms(delta: Tensor) -> Tensor:
     """L2 norms per example, shaped to broadcast, never zero."""
     norms: Tensor = torch.linalg.vector_norm(delta.flatten(1), dim=1).clamp(min=1e-12)
     return norms.view(-1, *[1] * (delta.dim() - 1))
-
-
-def parse_eps(text: str) -> float:
-    """``8/255`` or ``0.031`` as a number.
-
-    Raises:
-        HarnessError: if the text is neither a number nor a fraction.
-    """
-    numerator, _, denominator = text.partition("/")
-    try:
-        return float(numerator) / float(denominator or 1)
-    except (ValueError, ZeroDivisionError):
-        raise HarnessError(f"eps must be a number or a fraction such as 8/255, got {text!r}") from None

@@ -51,10 +51,10 @@ def test_a_misspelt_parameter_is_named_with_its_nearest():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("pgd-20:restarts=many", "restarts must be of type int, got 'many'"),
-        ("pgd-20:step_size=2/0", "step_size must be of type .*float.*, got '2/0'"),
-        ("pgd-20:restarts=1.5", "restarts must be of type int, got '1.5'"),
-        ("pgd-20:random_start=perhaps", "random_start must be of type bool"),
+        ("pgd-20:restarts=many", "restarts: Input should be a valid integer.*, got 'many'"),
+        ("pgd-20:step_size=2/0", "step_size: Input should be a valid number.*, got '2/0'"),
+        ("pgd-20:restarts=1.5", "restarts: Input should be a valid integer.*, got '1.5'"),
+        ("pgd-20:random_start=perhaps", "random_start: Input should be a valid boolean.*, got 'perhaps'"),
         ("pgd-20:5", "expected PARAMETER=VALUE after ':', got '5'"),
         ("pgd-20:steps=30", "sets steps twice"),
         ("pgd-0", "steps must be positive, got 0"),

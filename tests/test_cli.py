@@ -158,7 +158,7 @@ def test_a_run_ranks_the_methods(finished):
         (["run", "--dataset", "digts"], "Did you mean 'digits'?"),
         (["run", "--attacks", "pdg-20"], "'pdg"),
         (["run", "--set", "trades.bate=1", "--methods", "trades"], "Did you mean 'beta'?"),
-        (["run", "--eps", "eight"], "eps must be a number or a fraction such as 8/255, got 'eight'"),
+        (["run", "--eps", "eight"], "fractions such as 8/255, lists are JSON), got 'eight'"),
         (["run", "--plugin", "nowhere.py"], "plugin file"),
         (["run", "--executor", "cloud"], "unknown executor 'cloud'. Known: local, inline."),
         (["status"], "harness run"),

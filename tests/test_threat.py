@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from harness.errors import HarnessError
-from harness.threat import Threat, parse_eps
+from harness.threat import Threat
 
 THREATS = st.builds(Threat, st.sampled_from(["Linf", "L2"]), st.floats(1e-3, 1.0))
 SEEDS = st.integers(0, 2**31)
@@ -125,10 +125,3 @@ def test_a_threat_steps_a_quarter_of_its_radius_and_prints_grey_levels():
     assert Threat("L2", 0.5).step_size == 0.125
     assert str(Threat("Linf", 8 / 255)) == "Linf 8/255"
     assert str(Threat("L2", 0.5)) == "L2 0.5"
-
-
-def test_a_radius_is_read_as_a_number_or_a_fraction():
-    assert parse_eps("8/255") == 8 / 255
-    assert parse_eps("0.031") == 0.031
-    with pytest.raises(HarnessError, match="got '8/0'"):
-        parse_eps("8/0")

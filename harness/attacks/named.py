@@ -4,14 +4,12 @@ import re
 from dataclasses import fields
 from typing import Any, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
-
 from harness.attacks.base import Attack
 from harness.errors import HarnessError, UnknownName
 from harness.registry import attacks
+from harness.values import parse_value
 
 _NUMBERED = re.compile(r"(?P<family>.+)-(?P<steps>\d+)")
-_FRACTION = re.compile(r"(?P<numerator>\d+\.?\d*)/(?P<denominator>\d+\.?\d*)")
 
 
 def resolve(name: str) -> Attack:
@@ -38,7 +36,7 @@ def resolve(name: str) -> Attack:
             raise UnknownName(f"parameter of attack {family(name)!r}", key, known)
         if key in values:
             raise HarnessError(f"attack {name!r} sets {key} twice")
-        values[key] = _value(name, key, text, types[key])
+        values[key] = parse_value(f"attack {name!r}: {key}", text, types[key])
     return cls(**values)
 
 
@@ -54,13 +52,3 @@ def family(name: str) -> str:
         head = numbered["family"]
     attacks[head]
     return head
-
-
-def _value(name: str, key: str, text: str, kind: Any) -> Any:
-    fraction = _FRACTION.fullmatch(text)
-    try:
-        number = str(float(fraction["numerator"]) / float(fraction["denominator"])) if fraction else text
-        return TypeAdapter(kind).validate_strings(number)
-    except (ValidationError, ZeroDivisionError):
-        wanted = getattr(kind, "__name__", str(kind))
-        raise HarnessError(f"attack {name!r}: {key} must be of type {wanted}, got {text!r}") from None

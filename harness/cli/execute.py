@@ -130,6 +130,6 @@ def evaluate(
 
 
 def _eps(text: str | None) -> float | None:
-    from harness.threat import parse_eps
+    from harness.values import parse_value
 
-    return None if text is None else parse_eps(text)
+    return None if text is None else parse_value("eps", text, float)
