@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from defended import AFTER, BEFORE, IMAGE, THREAT, Behind, Majority, Opaque, Votes, defended, derive
 from oracles import Linear, linear_case
 from torch import Tensor, nn
@@ -77,6 +78,25 @@ def test_an_ensemble_that_votes_is_broken_where_its_equal_members_are(kind):
     views = derive(kind(*members), case.x)
     assert broken_by_any(kind(*members), views, case) == case.robust.tolist()
     assert "substitutes" in views
+
+
+@pytest.mark.parametrize("count", [torch.bincount, lambda votes, minlength: F.one_hot(votes, minlength).sum(0)])
+@pytest.mark.parametrize("nearest", [lambda d: d.topk(3, largest=False).indices, lambda d: d.argsort(1)[:, :3]])
+def test_votes_of_the_nearest_neighbours_are_followed(nearest, count):
+    """Ten points on the axes, each there three times: the three nearest to the logits are the winner's."""
+    points, labels = 30 * torch.eye(10).repeat(3, 1), torch.arange(10).repeat(3)
+
+    class Neighbours(Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            votes = labels[nearest(torch.cdist(super().forward(x), points))]
+            return torch.stack([count(each, minlength=10) for each in votes]).float()
+
+    case = linear_case(THREAT, 10, shape=IMAGE)
+    model = Neighbours(case.model.weight.detach(), case.model.bias.detach())
+    views = derive(model, case.x)
+    assert set(views) == {"substitutes", "smoothed", "zeroth-order"}
+    del views["zeroth-order"]
+    assert broken_by_any(model, views, case) == case.robust.tolist()
 
 
 def test_preprocessing_that_nothing_can_trace_counts_as_the_identity():

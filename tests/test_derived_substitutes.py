@@ -100,6 +100,10 @@ def test_a_mask_written_into_an_image_counts_as_far_as_it_changes_the_pixels():
     assert torch.allclose(gradient(masked, X), expected, rtol=1e-4, atol=1e-6)
 
 
+# A table of labels, and the one that turns it back.
+TURNED, BACK = torch.tensor([3, 0, 5, 1, 2, 4]), torch.tensor([1, 3, 4, 0, 5, 2])
+
+
 @pytest.mark.parametrize(
     "lookup",
     [
@@ -113,6 +117,16 @@ def test_a_mask_written_into_an_image_counts_as_far_as_it_changes_the_pixels():
         lambda z, table: (z.argmax(1).unsqueeze(1) == torch.arange(6)).float() @ table,
         lambda z, table: table.index_select(0, z.topk(1, 1).indices.flatten()),
         lambda z, table: table.expand(len(z), -1, -1).mT.gather(2, z.argmax(1)[:, None, None].expand(-1, 2, 1))[..., 0],
+        lambda z, table: table[(-z).topk(1, 1, largest=False).indices.flatten()],
+        lambda z, table: table[z.argsort(1, descending=True)[:, 0]],
+        lambda z, table: table[z.sort(1).indices[:, -1]],
+        lambda z, table: table[z.T.sort(0).indices[-1]],
+        lambda z, table: table[z.kthvalue(6, 1).indices],
+        lambda z, table: table[BACK][TURNED[z.argmax(1)]],
+        lambda z, table: table[BACK][F.embedding(z.argmax(1), TURNED[:, None])[:, 0]],
+        lambda z, table: table[BACK][TURNED.expand(len(z), -1).gather(1, z.argmax(1, keepdim=True))[:, 0]],
+        lambda z, table: torch.stack([row.bincount(minlength=6) for row in z.argmax(1)[:, None]]).float() @ table,
+        lambda z, table: torch.stack([torch.bincount(row, None, 6) for row in z.argmax(1).split(1)]).float() @ table,
     ],
 )
 def test_a_lookup_by_argmax_has_the_gradient_of_the_mean_under_a_softmax(lookup):
@@ -123,6 +137,18 @@ def test_a_lookup_by_argmax_has_the_gradient_of_the_mean_under_a_softmax(lookup)
     width = z.std(1, correction=0).mean() / 2
     ((smooth / width).softmax(1) @ table * weights).sum().backward()
     assert torch.allclose(gradient(lambda x: lookup(x, table), z, weights), smooth.grad, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "lookup", [lambda i, table: table[i], lambda i, table: table.expand(len(i), -1).gather(1, i.flatten(1)).view_as(i)]
+)
+def test_a_code_book_has_the_slope_of_its_entries_in_batches_of_any_size(lookup):
+    """Of the squares of 256 numbers: at entry i the bell's mean rises by 2i an entry, and a unit has 255 entries."""
+    table = torch.arange(256.0).square()
+    x = (torch.arange(3 * 32 * 32.0) % 200 + 20.5) / 255
+    images = x.view(1, 3, 32, 32).expand(100, -1, -1, -1)
+    slopes = gradient(lambda x: lookup((255 * x).long(), table), images)
+    assert torch.allclose(slopes, 255 * 2 * (255 * images).long().float(), rtol=1e-2)
 
 
 def test_the_k_largest_written_as_a_mask_have_a_soft_membership():
@@ -140,6 +166,17 @@ def test_the_k_largest_written_as_a_mask_have_a_soft_membership():
         below = excess[:, 0] < 0
         p = (excess / excess.abs().mean()).sigmoid()[:, 0]
         assert torch.allclose(slope[below], (p * (1 - p) / excess.abs().mean())[below], rtol=1e-4)
+
+
+def test_the_k_smallest_are_the_k_largest_of_the_negative():
+    def smallest(x):
+        return torch.zeros_like(x).scatter_(1, x.topk(2, 1, largest=False).indices, 1.0)
+
+    def largest(x):
+        return torch.zeros_like(x).scatter_(1, (-x).topk(2, 1).indices, 1.0)
+
+    z = X.flatten(1)[:, :6]
+    assert torch.allclose(gradient(smallest, z, torch.eye(6)[0]), gradient(largest, z, torch.eye(6)[0]))
 
 
 def test_a_custom_function_that_leaves_autograd_keeps_its_own_backward():

@@ -1,73 +1,21 @@
-"""Rules for argmax and its relatives, and for what is looked up by the indices that they give."""
+"""Rules for what is looked up, counted and moved by indices that were chosen."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from harness.attacks.derived.calls import Call, generic, rule
-from harness.attacks.derived.steps import scale_of
+from harness.attacks.derived.ledger import WIDEST
 
 # Functions that move indices without changing them, and those that change their shape.
 _SAME = ("to", "type", "type_as", "long", "int", "short", "char", "byte", "clone", "contiguous", "cpu", "cuda")
 _SHAPED = ("view", "reshape", "unsqueeze", "squeeze", "flatten", "expand", "repeat", "stack", "cat", "transpose")
-
-
-def softened(z: Tensor, dim: int) -> Tensor:
-    """A softmax along ``dim``, two standard deviations to the unit, with that dimension moved to the end."""
-    z = z.movedim(dim, -1).float()
-    width = (z.detach().std(-1, correction=0).mean() / 2).clamp(min=1e-12)
-    return (z / width).softmax(-1)
-
-
-@rule("argmax", "argmin")
-def winner(call: Call) -> Any:
-    """The index of the largest is a choice by softmax."""
-    value, z = call.run(), call.operand(0, "input")
-    dim = call.operand(1, "dim")
-    keep = bool(call.operand(2, "keepdim", False))
-    if z.requires_grad:
-        signed = z if call.name == "argmax" else -z
-        soft = softened(signed.flatten() if dim is None else signed, -1 if dim is None else dim)
-        call.ledger.choose(value, soft.unsqueeze(dim if dim >= 0 else dim - 1) if keep and dim is not None else soft)
-    return value
-
-
-@rule("max", "min")
-def extreme(call: Call) -> Any:
-    """The values have their gradient; the indices beside them are a choice by softmax."""
-    result, z = generic(call), call.operand(0, "input")
-    dim = call.operand(1, "dim")
-    if not isinstance(result, Tensor) and isinstance(dim, int) and isinstance(z, Tensor) and z.is_floating_point():
-        soft = softened(z if call.name == "max" else -z, dim)
-        keep = result[1].dim() == z.dim()
-        call.ledger.choose(result[1], soft.unsqueeze(dim if dim >= 0 else dim - 1) if keep else soft)
-    return result
-
-
-@rule("topk")
-def winners(call: Call) -> Any:
-    """The k largest: each of their indices stands for all, a soft membership about the k-th value."""
-    result, z = generic(call), call.operand(0, "input")
-    dim = call.operand(2, "dim", -1)
-    if isinstance(result, Tensor) or not z.is_floating_point():
-        return result
-    if result[1].shape[dim] == 1:
-        call.ledger.choose(result[1], softened(z, dim).unsqueeze(dim if dim >= 0 else dim - 1))
-    elif dim in (-1, z.dim() - 1):
-        excess = z - result[0].amin(dim, keepdim=True)
-        call.ledger.choose(result[1], (excess / scale_of(excess)).sigmoid().unsqueeze(-2))
-    return result
-
-
-@rule("mode")
-def majority(call: Call) -> Any:
-    """The most frequent of several indices: a choice by their mean distribution."""
-    result, votes = call.run(), call.args[0]
-    soft, dim = call.ledger.choice(votes), call.operand(1, "dim", -1)
-    if soft is not None and not call.operand(2, "keepdim", False):
-        call.ledger.choose(result[0], soft.mean(dim % votes.dim()))
-    return result
+# A number that serves as an index stands for the entries this near to its own.
+_NEAR = 4
 
 
 @rule("one_hot")
@@ -80,35 +28,97 @@ def one_hot(call: Call) -> Any:
 
 @rule("embedding", "index_select", "__getitem__")
 def lookup(call: Call) -> Any:
-    """``table[index]`` has the gradient of the table's mean under the index's distribution, besides the table's own."""
+    """``table[index]`` has the gradient of the table's mean under the index's distribution, besides the table's own.
+
+    From a table of integers comes another choice.
+    """
     if call.name == "index_select":
         table, index = call.args[0], call.args[2] if call.operand(1, "dim") == 0 else None
     else:
         index, table = call.args[:2] if call.name == "embedding" else call.args[1::-1]
     if not isinstance(index, Tensor) or index.dtype in (torch.bool, torch.uint8) or not call.ledger.knows(index):
         return shaped(call) if call.name == "__getitem__" else generic(call)
-    value, table = call.run(), call.ledger.twin(table)
-    soft = call.ledger.distribution(index, len(table))
-    if soft is None or not table.is_floating_point():
-        return value
-    path = torch.tensordot(soft.to(table.dtype), table, dims=([-1], [0]))
-    return call.ledger.attach(value, path.expand(value.shape))
+
+    def over(z: Tensor, soft: Tensor) -> Tensor:
+        return torch.tensordot(soft.to(z.dtype), z, dims=([-1], [0]))
+
+    return _read(call, call.ledger.twin(table), index, len(table), over, lambda z, i: z[i])
 
 
 @rule("gather", "take_along_dim")
 def gathered(call: Call) -> Any:
-    """``z.gather(dim, index)``: the mean of z under the index's distribution."""
+    """``z.gather(dim, index)``: the mean of z under the index's distribution; of integers, another choice."""
     z = call.operand(0, "input")
     by_dim = call.name == "gather"
     dim, index = (call.operand(1, "dim"), call.args[2]) if by_dim else (call.operand(2, "dim"), call.args[1])
-    if not isinstance(dim, int) or not call.ledger.knows(index) or not z.is_floating_point():
+    if not isinstance(dim, int) or not call.ledger.knows(index):
         return generic(call)
-    value, dim = call.run(), dim % z.dim()
-    soft = call.ledger.distribution(index, z.shape[dim])
-    if soft is None:
-        return value
-    soft = soft / soft.detach().sum(-1, keepdim=True)
-    return call.ledger.attach(value, (soft * z.movedim(dim, -1).unsqueeze(dim)).sum(-1).expand(value.shape))
+    dim = dim % z.dim()
+
+    def over(z: Tensor, soft: Tensor) -> Tensor:
+        return (_shares(soft) * z.movedim(dim, -1).unsqueeze(dim)).sum(-1)
+
+    return _read(call, z, index, z.shape[dim], over, lambda z, i: z.take_along_dim(i, dim))
+
+
+def _read(
+    call: Call,
+    table: Tensor,
+    index: Tensor,
+    size: int,
+    over: Callable[[Tensor, Tensor], Tensor],
+    at: Callable[[Tensor, Tensor], Tensor],
+) -> Any:
+    """What the call reads, with the gradient of a mean of the table; from a table of integers, another choice.
+
+    ``over(table, soft)`` is the mean under the distribution (..., size) with which the index was chosen; where
+    the index is a mere number, the mean is that of its neighbours, each read by ``at(table, indices)``.
+    """
+    value, soft = call.run(), None
+    if call.ledger.choice(index) is not None:
+        soft = call.ledger.distribution(index, size)
+        if soft is None:
+            return value
+
+    def mean(plane: Tensor) -> Tensor:
+        found = _around(call.ledger.twin(index), size, partial(at, plane)) if soft is None else over(plane, soft)
+        return found.expand(value.shape)
+
+    if table.is_floating_point() or table.dtype == torch.bool:
+        return call.ledger.attach(value, mean(table if table.is_floating_point() else table.float()))
+    classes = int(table.max()) + 1
+    if table.min() >= 0 and value[0].numel() * classes <= WIDEST:
+        planes = F.one_hot(table.long(), classes).float().unbind(-1)
+        call.ledger.choose(value, _shares(torch.stack([mean(plane) for plane in planes], -1)))
+    return value
+
+
+def _shares(soft: Tensor) -> Tensor:
+    """Of a distribution, or of a membership of several, whose sum is their number."""
+    return soft / soft.detach().sum(-1, keepdim=True)
+
+
+def _around(number: Tensor, size: int, at: Callable[[Tensor], Tensor]) -> Tensor:
+    """The mean of the entries around a number's own, by a bell one entry wide."""
+    own = number.detach().long().remainder(size)
+    places = torch.stack([own + step for step in range(-_NEAR, _NEAR + 1)])
+    outside = (places < 0) | (places >= size)
+    weights = (-(number - number.detach() + own - places).square() / 2).masked_fill(outside, -torch.inf).softmax(0)
+    total: Tensor | int = 0
+    for weight, place in zip(weights, places.clamp(0, size - 1), strict=True):
+        entry = at(place)
+        total = total + weight.view(weight.shape + (1,) * (entry.dim() - weight.dim())) * entry
+    return torch.as_tensor(total)
+
+
+@rule("bincount")
+def counted(call: Call) -> Any:
+    """How often each class was chosen: the sum of the distributions."""
+    value, index = call.run(), call.args[0]
+    soft = call.ledger.choice(index)
+    if soft is None or call.operand(1, "weights") is not None:
+        return generic(call)
+    return call.ledger.attach(value, F.pad(soft.sum(0), (0, len(value) - soft.shape[-1])))
 
 
 @rule("scatter", "scatter_")
@@ -130,6 +140,19 @@ def scattered(call: Call) -> Any:
     if call.name == "scatter" or not value.is_floating_point():
         return call.ledger.attach(value, path)
     return value.copy_(call.ledger.attach(value.detach().clone(), path))
+
+
+@rule("unbind", "split", "chunk")
+def cut(call: Call) -> Any:
+    """Pieces of chosen indices keep their distributions."""
+    soft = call.ledger.choice(call.args[0])
+    if soft is None:
+        return generic(call)
+    pieces = [call.func(plane, *call.args[1:], **call.kwargs) for plane in soft.unbind(-1)]
+    values = call.run()
+    for value, planes in zip(values, zip(*pieces, strict=True), strict=True):
+        call.ledger.choose(value, torch.stack(planes, -1))
+    return values
 
 
 @rule(*_SAME, *_SHAPED)

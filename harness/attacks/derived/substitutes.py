@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from harness.attacks.derived import gates, indices, steps
+from harness.attacks.derived import gates, indices, ranking, steps
 from harness.attacks.derived.calls import RULES, Call, generic
 from harness.attacks.derived.functions import changed, only_here, plain_functions
 from harness.attacks.derived.ledger import Ledger, graft
 
-TABLES = (steps, gates, indices)  # the modules whose import fills RULES
+TABLES = (steps, gates, ranking, indices)  # the modules whose import fills RULES
 
 # What may change a tensor in place by a rule: its result is copied into the tensor, with its gradient.
 _IN_PLACE = {
