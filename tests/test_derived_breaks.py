@@ -99,6 +99,23 @@ def test_votes_of_the_nearest_neighbours_are_followed(nearest, count):
     assert broken_by_any(model, views, case) == case.robust.tolist()
 
 
+def test_a_defence_that_wakes_up_only_where_an_image_was_moved_is_seen():
+    """Of the images as they are the gradient is honest; whoever moves one meets 256 levels."""
+    case = linear_case(THREAT, 10, shape=IMAGE)
+    shown = case.x.flatten(1)
+
+    class Alarmed(Behind):
+        def forward(self, x: Tensor) -> Tensor:
+            known = (x.flatten(1)[:, None] - shown).abs().amax(2).amin(1) < 1e-6
+            return torch.where(known[:, None], self.linear(x), self.linear((255 * x).round() / 255))
+
+    model = Alarmed(case.model)
+    assert standing(model, model, case.x, case.y).all()
+    views = derive(model, case.x)
+    assert "substitutes" in views
+    assert standing(model, views["substitutes"], case.x, case.y).tolist() == case.robust.tolist()
+
+
 def test_preprocessing_that_nothing_can_trace_counts_as_the_identity():
     case = linear_case(THREAT, 2, shape=IMAGE)
     model = nn.Sequential(Opaque(), case.model)

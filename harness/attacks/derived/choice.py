@@ -109,7 +109,7 @@ class _Choice:
         found: dict[str, nn.Module] = {}
         random = not same_output(self.own.logits, self._again())
         view, seen, inner = self._substitutes()
-        matters = seen is not None and self._matters(seen)
+        matters = seen is not None and (_matters(self.own, seen) or self._matters_nearby(view))
         base, best = (view, seen) if matters and seen is not None else (self.model, self.own)
         if matters:
             found["substitutes"] = base
@@ -195,11 +195,14 @@ class _Choice:
             views["inner:mean"] = InnerMean(view, list(kept))
         return views
 
-    def _matters(self, seen: Look) -> bool:
-        if not seen.alive.any():
-            return False
-        revived = (seen.alive & ~self.own.alive).float().mean()
-        return bool(revived >= DEAD) or agreement(self.own, seen) < ALIKE
+    def _matters_nearby(self, view: nn.Module) -> bool:
+        """The same where images were moved at random: a defence may leave them alone as they are."""
+        moved, looks = noise_within(self.threat, 1.0)(self.x), []
+        for each in (self.model, view):
+            self.restart()
+            looks.append(look(each, moved, self.pair))
+        own, seen = looks
+        return own is not None and seen is not None and same_output(own.logits, seen.logits) and _matters(own, seen)
 
     def _rescaled(self, base: nn.Module) -> Rescaled | None:
         logits = self.own.logits
@@ -221,6 +224,13 @@ class _Choice:
         self.restart()
         after = look(view, moved, self.pair)
         return after is not None and agreement(before, after) < COHERENT
+
+
+def _matters(own: Look, seen: Look) -> bool:
+    if not seen.alive.any():
+        return False
+    revived = (seen.alive & ~own.alive).float().mean()
+    return bool(revived >= DEAD) or agreement(own, seen) < ALIKE
 
 
 def _lives(seen: Look) -> bool:

@@ -40,7 +40,8 @@ def lookup(call: Call) -> Any:
         return shaped(call) if call.name == "__getitem__" else generic(call)
 
     def over(z: Tensor, soft: Tensor) -> Tensor:
-        return torch.tensordot(soft.to(z.dtype), z, dims=([-1], [0]))
+        mean: Tensor = torch.tensordot(soft.to(z.dtype), z, dims=([-1], [0]))
+        return mean
 
     return _read(call, call.ledger.twin(table), index, len(table), over, lambda z, i: z[i])
 

@@ -67,7 +67,8 @@ def ranked(call: Call) -> Any:
     z, dim = call.operand(0, "input"), call.operand(2 if call.name == "kthvalue" else 1, "dim", -1)
     result = call.run() if call.name == "argsort" else generic(call)
     index = result if call.name == "argsort" else result[1]
-    if not z.is_floating_point() or index[0].numel() * z.shape[dim] > WIDEST:
+    images = len(z) if z.dim() > 1 else 1
+    if not z.is_floating_point() or index.numel() * z.shape[dim] > WIDEST * images:
         return result
     whole = index.dim() == z.dim()
     values = z.gather(dim, index if whole else index.unsqueeze(dim)).movedim(dim, -1).float()
