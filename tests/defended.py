@@ -183,6 +183,8 @@ BEFORE = {
     "wrong backward": Backwards.apply,
     "wrong backward, separate context": lambda x: Separate.apply(x, 1.0),
     "tensor hook": hidden_hook,
+    "decoy where gradients are on": lambda x: 1 - x if torch.is_grad_enabled() else x,
+    "decoy where a gradient is required": lambda x: 1 - x if x.requires_grad else x,
 }
 AFTER = {
     "one-hot": voted,

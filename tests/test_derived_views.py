@@ -18,13 +18,13 @@ from harness.registry import models
 from harness.threat import Threat
 
 
-def test_honest_networks_get_no_views_for_25_forward_passes():
+def test_honest_networks_get_no_views_for_26_forward_passes():
     x = torch.rand(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     plain = {name: models[name](10, Inputs()) for name in ("small-cnn", "resnet18")}
     for name, model in plain.items():
         with counting(model) as count:
             assert derive(model, x) == {}, name
-        assert count() <= 25 * len(x)
+        assert count() <= 26 * len(x)
     linear = linear_case(THREAT, 10)
     assert derive(linear.model, linear.x) == {}
     smooth, images, _ = untrained()

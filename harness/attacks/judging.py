@@ -13,21 +13,28 @@ class Judge:
     """The real ``model``; modes and frozen parameters are the caller's business.
 
     One whose forward pass is random on images ``x`` (N, C, H, W) is asked several times: fooled by luck does not count.
-    Where a search computes in low precision, every success is confirmed in float32 before it counts. ``classes`` is the
-    number of logits.
+    One that answers otherwise where a gradient is wanted is asked without: the other answer is a decoy. Where a search
+    computes in low precision, every success is confirmed in float32 before it counts. ``classes`` is the number of
+    logits.
     """
 
     def __init__(self, model: nn.Module, x: Tensor) -> None:
         self.model = model
+        few = x[:PROBE].detach()
+        with torch.enable_grad():
+            differentiated: Tensor = model(few.clone().requires_grad_()).detach()
         with torch.no_grad():
-            first, second = model(x[:PROBE]), model(x[:PROBE])
-        self.classes = first.shape[1]
-        self.repeats = 1 if torch.allclose(first, second, 1e-3, 1e-4, equal_nan=True) else _REPEATS
+            plain: Tensor = model(few)
+            alike = _same(plain, differentiated)
+            random = not alike and not _same(plain, model(few))
+        self.classes = plain.shape[1]
+        self.repeats = _REPEATS if random else 1
+        self.evasive = not alike and not random
 
     def fooled(self, x_adv: Tensor, y: Tensor, logits: Tensor | None = None) -> Tensor:
         """Whether images (M, C, H, W) with labels (M,) are misclassified, bool (M,); ``logits`` if known already."""
         with torch.no_grad():
-            wrong = (self.model(x_adv) if logits is None else logits).argmax(1) != y
+            wrong = (self.model(x_adv.detach()) if logits is None or self.evasive else logits).argmax(1) != y
             for _ in range(self.repeats - 1):
                 self._ask_again(x_adv, y, wrong)
             if is_rough(x_adv.device):
@@ -37,4 +44,8 @@ class Judge:
 
     def _ask_again(self, x_adv: Tensor, y: Tensor, wrong: Tensor) -> None:
         if bool(wrong.any()):
-            wrong[wrong.clone()] = self.model(x_adv[wrong]).argmax(1) != y[wrong]
+            wrong[wrong.clone()] = self.model(x_adv[wrong].detach()).argmax(1) != y[wrong]
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return torch.allclose(one, other, 1e-3, 1e-4, equal_nan=True)

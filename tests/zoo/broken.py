@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.bases import Bases, descend
-from zoo.inputs import Detached, FlippedGradient, HalfDetached, Jpeg, Quantised, Shattered
+from zoo.inputs import Detached, Evasive, FlippedGradient, HalfDetached, Jpeg, Quantised, Shattered
 from zoo.layers import KWinners, Network, Sign, Thermometer
 from zoo.member import Make, Member, around
 from zoo.outputs import Boosted, Decoy, HardLabel, Mean, Rounded, Saturated, Sine, Softmax, Vote
@@ -136,6 +136,7 @@ def _members() -> list[Member]:
         ),
         around("natural", "decoy", "the gradient of a random linear map (cf. arXiv 1802.00420)", Decoy),
         around("pgd-at", "flipped-at", "half of the gradient's signs negated (cf. arXiv 1802.00420)", FlippedGradient),
+        around("natural", "evasive", "another answer where a gradient is wanted", Evasive),
     ]
 
 

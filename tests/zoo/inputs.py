@@ -97,3 +97,10 @@ class FlippedGradient(Wrapper):
 
     def images(self, x: Tensor) -> Tensor:
         return FlippedSigns.apply(x)
+
+
+class Evasive(Wrapper):
+    """Whoever wants a gradient gets the answer for the negative of the image."""
+
+    def images(self, x: Tensor) -> Tensor:
+        return 1 - x if torch.is_grad_enabled() else x

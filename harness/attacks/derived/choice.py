@@ -68,7 +68,7 @@ def derived_views(model: nn.Module, x: Tensor, threat: Threat, *, generator: tor
         for context in (evaluating(model), frozen(model), kept_buffers(model)):
             stack.enter_context(context)
         restart = stack.enter_context(kept_randomness(generator, x.device))
-        own = look(_tried(model, x), x)
+        own = _candid(look(_tried(model, x), x), model, x, restart)
         if own is None:
             return {}
         return _Choice(model, x.detach(), threat, own, restart).views()
@@ -80,6 +80,18 @@ def _tried(model: nn.Module, x: Tensor) -> nn.Module:
         return attackable(model, x)
     except Exception:  # whatever a foreign model raises
         return model
+
+
+def _candid(own: Look | None, model: nn.Module, x: Tensor, restart: Callable[[], None]) -> Look | None:
+    """What was seen; without a gradient, if the model gives another output where none is wanted."""
+    if own is None:
+        return None
+    restart()
+    with torch.no_grad():
+        plain: Tensor = model(x)
+    if not is_logits(plain, len(x)) or same_output(own.logits, plain.float()):
+        return own
+    return Look(plain.float(), torch.zeros_like(own.gradient))
 
 
 def without_repeats(views: Mapping[str, nn.Module], known: Mapping[str, nn.Module], x: Tensor) -> dict[str, nn.Module]:
