@@ -23,12 +23,16 @@ def parse_value(name: str, text: str, kind: Any) -> Any:
         return wanted.validate_python(_read(text))
     except ValidationError as error:
         told = str(error.errors()[0]["msg"])
-    except (ValueError, ZeroDivisionError):
+    except json.JSONDecodeError as error:
+        if text.startswith("["):
+            told = f"this is no list such as [0.5, 0.75]: {error}"
+    except (ValueError, ZeroDivisionError, RecursionError):
         pass
-    raise HarnessError(f"{name}: {told} (numbers may be fractions such as 8/255, lists are JSON), got {text!r}")
+    hint = "" if text.startswith("[") else " (a fraction such as 8/255 is a number)"
+    raise HarnessError(f"{name}: {told}{hint}, got {text!r}")
 
 
 def _read(text: str) -> Any:
     """The number that a fraction stands for, or what JSON says."""
     numerator, slash, denominator = text.partition("/")
-    return float(numerator) / float(denominator) if slash else json.loads(text)
+    return float(numerator) / float(denominator) if slash and not text.startswith("[") else json.loads(text)

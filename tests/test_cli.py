@@ -38,16 +38,16 @@ def finished(tmp_path_factory):
 
 
 def test_help_is_quick_and_does_not_import_torch():
-    """Under half a second (the best of three, since the machine is shared), and no torch in sys.modules."""
-    best = min(_seconds("--help") for _ in range(3))
-    assert best < 0.5
+    """Under twice the time of typer's own help (each the best of five, turn about), and no torch in sys.modules."""
+    ours, typers = zip(*((_seconds("harness"), _seconds("typer")) for _ in range(5)), strict=True)
+    assert min(ours) < 2 * min(typers)
     code = "import sys, harness, harness.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def _seconds(*arguments):
+def _seconds(module):
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "harness", *arguments], capture_output=True, check=True)
+    subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, check=True)
     return time.perf_counter() - started
 
 
@@ -158,7 +158,7 @@ def test_a_run_ranks_the_methods(finished):
         (["run", "--dataset", "digts"], "Did you mean 'digits'?"),
         (["run", "--attacks", "pdg-20"], "'pdg"),
         (["run", "--set", "trades.bate=1", "--methods", "trades"], "Did you mean 'beta'?"),
-        (["run", "--eps", "eight"], "fractions such as 8/255, lists are JSON), got 'eight'"),
+        (["run", "--eps", "eight"], "fraction such as 8/255 is a number), got 'eight'"),
         (["run", "--plugin", "nowhere.py"], "plugin file"),
         (["run", "--executor", "cloud"], "unknown executor 'cloud'. Known: local, inline."),
         (["status"], "harness run"),

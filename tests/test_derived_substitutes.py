@@ -11,6 +11,7 @@ from torch.autograd import Function, gradcheck
 from torch.utils.checkpoint import checkpoint
 
 from harness.attacks.derived.ledger import graft
+from harness.attacks.derived.substitutes import Substitutes
 from harness.attacks.derived.views import Substituted
 
 bound_backwards = Backwards.apply
@@ -124,8 +125,8 @@ TURNED, BACK = torch.tensor([3, 0, 5, 1, 2, 4]), torch.tensor([1, 3, 4, 0, 5, 2]
         lambda z, table: table[z.T.sort(0).indices[-1]],
         lambda z, table: table[z.kthvalue(6, 1).indices],
         lambda z, table: table[BACK][TURNED[z.argmax(1)]],
-        lambda z, table: table[BACK][F.embedding(z.argmax(1), TURNED[:, None])[:, 0]],
         lambda z, table: table[BACK][TURNED.expand(len(z), -1).gather(1, z.argmax(1, keepdim=True))[:, 0]],
+        lambda z, table: table[(z.masked_fill(z < -2, -torch.inf)).argsort(1)[:, -1]],
         lambda z, table: torch.stack([row.bincount(minlength=6) for row in z.argmax(1)[:, None]]).float() @ table,
         lambda z, table: torch.stack([torch.bincount(row, None, 6) for row in z.argmax(1).split(1)]).float() @ table,
     ],
@@ -167,6 +168,46 @@ def test_the_k_largest_written_as_a_mask_have_a_soft_membership():
         below = excess[:, 0] < 0
         p = (excess / excess.abs().mean()).sigmoid()[:, 0]
         assert torch.allclose(slope[below], (p * (1 - p) / excess.abs().mean())[below], rtol=1e-4)
+
+
+def test_the_k_largest_taken_apart_are_each_one_of_them():
+    """Each of the k indices has the membership of all: two lookups have twice the slope of one."""
+
+    def both(x):
+        first, second = x.topk(2, 1).indices.unbind(1)
+        return table[first] + table[second]
+
+    z, table = X.flatten(1)[:, :6], torch.arange(6.0).square()
+    together = gradient(lambda x: table[x.topk(2, 1).indices].sum(1), z)
+    assert together.abs().sum() > 0
+    assert torch.allclose(gradient(both, z), together)
+    assert torch.allclose(gradient(lambda x: 2 * table[x.topk(2, 1).indices[:, 1]], z), together)
+
+
+def test_sorted_values_cost_nothing_until_an_index_is_looked_up():
+    z = torch.rand(2, 500).requires_grad_()
+    with Substitutes() as mode:
+        index = z.sort(1).indices
+        assert callable(mode.ledger._choices[id(index)])
+        assert mode.ledger.choice(index).shape == (2, 500, 500)
+
+
+def test_a_model_that_wants_gradients_of_its_own_is_told_the_truth():
+    """Purification by a step of descent, which asks whether it may differentiate."""
+
+    def step(x):
+        y = x.detach().clone().requires_grad_(True)
+        assert y.requires_grad
+        (slope,) = torch.autograd.grad((y**2).sum(), y)
+        return y - 0.25 * slope
+
+    def inside(x):
+        with torch.enable_grad():
+            y = x.detach().clone().requires_grad_()
+            return y - 0.25 * (torch.autograd.grad((y**2).sum(), y)[0] if torch.is_grad_enabled() else 0)
+
+    for function in (step, inside):
+        assert torch.equal(gradient(function, X) != 0, torch.ones_like(X, dtype=torch.bool))
 
 
 def test_the_k_smallest_are_the_k_largest_of_the_negative():

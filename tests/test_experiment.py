@@ -153,7 +153,7 @@ def test_another_radius_keeps_the_proportion_of_the_training_step(jobs_of):
         ({"train_examples": 0}, r"--train-examples must be between 1 and 1300, got 0"),
         ({"train_examples": 1}, "holding out"),
         ({"checkpoints": []}, "no checkpoint was named"),
-        ({"settings": ["protocol.milestones=[0.5"]}, r"protocol.milestones: .* lists are JSON\), got '\[0.5'"),
+        ({"settings": ["protocol.milestones=[0.5"]}, r"protocol.milestones: this is no list .*, got '\[0.5'"),
         ({"attacks": ["pdg-20"]}, "pdg"),
     ],
 )

@@ -87,7 +87,7 @@ def climb(
             with torch.set_grad_enabled(k < steps):
                 logits = model(x_adv)
                 climbed = loss(logits, y[rows]).sum()
-            standing = ~judge.fooled(x_adv.detach(), y[rows], logits.detach())
+            standing = ~judge.fooled(x_adv.detach(), y[rows], logits)
             if k < steps:
                 gradient = input_gradient(climbed, x_adv)[standing]
                 result[rows[standing]] = threat.step(x_adv.detach()[standing], gradient, x[rows[standing]], size)

@@ -60,7 +60,7 @@ class Searches:
 
         def towards(x_adv: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
             logits, labels = self.judge.model(x_adv), tries.y[rows]
-            return difference(logits, labels, tries.target[rows]), self.judge.fooled(x_adv, labels, logits)
+            return difference(logits, labels, tries.target[rows]), self.judge.fooled(x_adv, labels, logits.detach())
 
         with computing_in("float32", x.device):
             return tries.best(*fab(towards, tries.x, self.threat, steps=self.steps, group=tries.group))

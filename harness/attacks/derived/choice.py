@@ -83,15 +83,25 @@ def _tried(model: nn.Module, x: Tensor) -> nn.Module:
 
 
 def _candid(own: Look | None, model: nn.Module, x: Tensor, restart: Callable[[], None]) -> Look | None:
-    """What was seen; without a gradient, if the model gives another output where none is wanted."""
+    """What was seen; without a gradient, if the model gives another output where none is wanted.
+
+    One whose output changes all the same, by draws that cannot be repeated, keeps its gradient.
+    """
     if own is None:
         return None
+    plain = _plainly(model, x, restart)
+    if not is_logits(plain, len(x)) or same_output(own.logits, plain):
+        return own
+    if not same_output(plain, _plainly(model, x, restart)):
+        return own
+    return Look(plain, torch.zeros_like(own.gradient))
+
+
+def _plainly(model: nn.Module, x: Tensor, restart: Callable[[], None]) -> Tensor:
     restart()
     with torch.no_grad():
-        plain: Tensor = model(x)
-    if not is_logits(plain, len(x)) or same_output(own.logits, plain.float()):
-        return own
-    return Look(plain.float(), torch.zeros_like(own.gradient))
+        output: Tensor = model(x)
+    return output.float()
 
 
 def without_repeats(views: Mapping[str, nn.Module], known: Mapping[str, nn.Module], x: Tensor) -> dict[str, nn.Module]:
@@ -213,7 +223,7 @@ class _Choice:
         for each in (self.model, view):
             self.restart()
             looks.append(look(each, moved, self.pair))
-        own, seen = looks
+        own, seen = _candid(looks[0], self.model, moved, self.restart), looks[1]
         return own is not None and seen is not None and same_output(own.logits, seen.logits) and _matters(own, seen)
 
     def _rescaled(self, base: nn.Module) -> Rescaled | None:

@@ -43,7 +43,8 @@ def lookup(call: Call) -> Any:
         mean: Tensor = torch.tensordot(soft.to(z.dtype), z, dims=([-1], [0]))
         return mean
 
-    return _read(call, call.ledger.twin(table), index, len(table), over, lambda z, i: z[i])
+    one = table if table.dim() == 1 else None  # a table of several labels an entry is not followed
+    return _read(call, call.ledger.twin(table), index, len(table), over, lambda _: one, lambda z, i: z[i])
 
 
 @rule("gather", "take_along_dim")
@@ -56,10 +57,13 @@ def gathered(call: Call) -> Any:
         return generic(call)
     dim = dim % z.dim()
 
-    def over(z: Tensor, soft: Tensor) -> Tensor:
-        return (_shares(soft) * z.movedim(dim, -1).unsqueeze(dim)).sum(-1)
+    def row(z: Tensor) -> Tensor:
+        return z.movedim(dim, -1).unsqueeze(dim)
 
-    return _read(call, z, index, z.shape[dim], over, lambda z, i: z.take_along_dim(i, dim))
+    def over(z: Tensor, soft: Tensor) -> Tensor:
+        return (_shares(soft) * row(z)).sum(-1)
+
+    return _read(call, z, index, z.shape[dim], over, row, lambda z, i: z.take_along_dim(i, dim))
 
 
 def _read(
@@ -68,30 +72,35 @@ def _read(
     index: Tensor,
     size: int,
     over: Callable[[Tensor, Tensor], Tensor],
+    row: Callable[[Tensor], Tensor | None],
     at: Callable[[Tensor, Tensor], Tensor],
 ) -> Any:
     """What the call reads, with the gradient of a mean of the table; from a table of integers, another choice.
 
-    ``over(table, soft)`` is the mean under the distribution (..., size) with which the index was chosen; where
-    the index is a mere number, the mean is that of its neighbours, each read by ``at(table, indices)``.
+    ``over(table, soft)`` is the mean under the distribution (..., size) with which the index was chosen, ``row(table)``
+    the table as it lies beside it; where the index is a mere number, the mean is that of its neighbours, each read by
+    ``at(table, indices)``.
     """
     value, soft = call.run(), None
     if call.ledger.choice(index) is not None:
         soft = call.ledger.distribution(index, size)
         if soft is None:
             return value
+    if not (table.is_floating_point() or table.dtype == torch.bool):
+        if soft is not None and (labels := row(table)) is not None:
+            _relabel(call, value, soft, labels)
+        return value
+    table = table if table.is_floating_point() else table.float()
+    path = _around(call.ledger.twin(index), size, partial(at, table)) if soft is None else over(table, soft)
+    return call.ledger.attach(value, path.expand(value.shape))
 
-    def mean(plane: Tensor) -> Tensor:
-        found = _around(call.ledger.twin(index), size, partial(at, plane)) if soft is None else over(plane, soft)
-        return found.expand(value.shape)
 
-    if table.is_floating_point() or table.dtype == torch.bool:
-        return call.ledger.attach(value, mean(table if table.is_floating_point() else table.float()))
-    classes = int(table.max()) + 1
-    if table.min() >= 0 and value[0].numel() * classes <= WIDEST:
-        planes = F.one_hot(table.long(), classes).float().unbind(-1)
-        call.ledger.choose(value, _shares(torch.stack([mean(plane) for plane in planes], -1)))
-    return value
+def _relabel(call: Call, value: Tensor, soft: Tensor, labels: Tensor) -> None:
+    """``value`` was chosen as its labels were: each label (..., size) has the sum of its entries' shares."""
+    labels = labels.long().expand_as(soft)
+    if labels.min() >= 0 and labels.max() < WIDEST:
+        sums = soft.new_zeros(*soft.shape[:-1], int(labels.max()) + 1).scatter_add(-1, labels, soft)
+        call.ledger.choose(value, _shares(sums).expand(*value.shape, -1))
 
 
 def _shares(soft: Tensor) -> Tensor:
@@ -149,7 +158,8 @@ def cut(call: Call) -> Any:
     soft = call.ledger.choice(call.args[0])
     if soft is None:
         return generic(call)
-    pieces = [call.func(plane, *call.args[1:], **call.kwargs) for plane in soft.unbind(-1)]
+    planes = soft.expand(*call.args[0].shape, -1).unbind(-1)
+    pieces = [call.func(plane, *call.args[1:], **call.kwargs) for plane in planes]
     values = call.run()
     for value, planes in zip(values, zip(*pieces, strict=True), strict=True):
         call.ledger.choose(value, torch.stack(planes, -1))
@@ -164,15 +174,17 @@ def shaped(call: Call) -> Any:
     """
     first = next(call.tensors(), None)
     listed = call.args and isinstance(call.args[0], list | tuple)
-    members = [call.ledger.choice(each) for each in (call.args[0] if listed else (first,))]
+    indices = call.args[0] if listed else (first,)
+    members = [call.ledger.choice(each) for each in indices]
     value = call.run()
     if isinstance(first, Tensor) and first.requires_grad and _whole(value):
         return call.ledger.attach(value, first)
     if not isinstance(value, Tensor) or any(soft is None for soft in members) or value.is_floating_point():
         return generic(call)
-    planes = [soft for soft in members if soft is not None]
+    pairs = zip(indices, members, strict=True)
+    planes = [soft.expand(*each.shape, -1) for each, soft in pairs if soft is not None and each is not None]
     if call.name in _SAME:
-        call.ledger.choose(value, planes[0])
+        call.ledger.choose(value, next(soft for soft in members if soft is not None))
         return value
     try:
         rest, stacked = call.args[1:], list(zip(*(soft.unbind(-1) for soft in planes), strict=True))

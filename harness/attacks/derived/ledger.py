@@ -1,5 +1,6 @@
 """Gradients for values that have none: grafts for floats, twins for integers and booleans, choices for indices."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -48,7 +49,7 @@ class Ledger:
     def __init__(self) -> None:
         self._held: list[Tensor] = []
         self._twins: dict[int, Tensor] = {}
-        self._choices: dict[int, Tensor] = {}
+        self._choices: dict[int, Tensor | Callable[[], Tensor]] = {}
 
     def knows(self, value: object) -> bool:
         """Whether the tensor has a twin or a choice."""
@@ -63,20 +64,24 @@ class Ledger:
             self._twins[id(value)] = graft(value.to(path.dtype), path)
         return value
 
-    def choose(self, index: Tensor, soft: Tensor) -> None:
-        """Remember that ``index`` (...) was chosen with the distribution ``soft`` (..., K)."""
+    def choose(self, index: Tensor, soft: Tensor | Callable[[], Tensor]) -> None:
+        """Remember that ``index`` (...) was chosen with the distribution ``soft`` (..., K), made once it is needed."""
         self._held.append(index)
         self._choices[id(index)] = soft
 
     def choice(self, value: object) -> Tensor | None:
         """The distribution that the index was chosen with, if any."""
-        return self._choices.get(id(value))
+        soft = self._choices.get(id(value))
+        if soft is None or isinstance(soft, Tensor):
+            return soft
+        made = self._choices[id(value)] = soft()
+        return made
 
     def twin(self, value: Any) -> Any:
         """The floating stand-in of a remembered tensor (of an index: its expectation), or the value itself."""
         if id(value) in self._twins:
             return self._twins[id(value)]
-        soft = self._choices.get(id(value))
+        soft = self.choice(value)
         if soft is None:
             return value
         classes = torch.arange(soft.shape[-1], device=soft.device, dtype=soft.dtype)
@@ -84,7 +89,7 @@ class Ledger:
 
     def distribution(self, index: Tensor, classes: int) -> Tensor | None:
         """The distribution (..., classes) of a remembered index; a mere number becomes a bell around its value."""
-        soft = self._choices.get(id(index))
+        soft = self.choice(index)
         if soft is not None:
             missing = classes - soft.shape[-1]
             return F.pad(soft, (0, missing)) if missing >= 0 else None

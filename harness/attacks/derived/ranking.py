@@ -11,8 +11,16 @@ from harness.attacks.derived.steps import scale_of
 
 def softened(z: Tensor, dim: int) -> Tensor:
     """A softmax along ``dim``, two standard deviations to the unit, with that dimension moved to the end."""
-    z = z.movedim(dim, -1).float()
+    z = _bounded(z.movedim(dim, -1).float())
     return (z / _width(z)).softmax(-1)
+
+
+def _bounded(z: Tensor) -> Tensor:
+    """Infinite scores, which rule a class out, as the most extreme finite ones."""
+    finite = z.detach().isfinite()
+    if bool(finite.all()) or not bool(finite.any()):
+        return z
+    return z.clamp(float(z.detach()[finite].min()), float(z.detach()[finite].max()))
 
 
 def _width(z: Tensor) -> Tensor:
@@ -70,11 +78,15 @@ def ranked(call: Call) -> Any:
     images = len(z) if z.dim() > 1 else 1
     if not z.is_floating_point() or index.numel() * z.shape[dim] > WIDEST * images:
         return result
-    whole = index.dim() == z.dim()
-    values = z.gather(dim, index if whole else index.unsqueeze(dim)).movedim(dim, -1).float()
-    others = z.movedim(dim, -1).float()
-    soft = (-(values[..., None] - others[..., None, :]).abs() / _width(others)).softmax(-1)
-    call.ledger.choose(index, soft.movedim(-2, dim if dim >= 0 else dim - 1) if whole else soft.squeeze(-2))
+
+    def soft() -> Tensor:
+        whole, scores = index.dim() == z.dim(), _bounded(z.float())
+        values = scores.gather(dim, index if whole else index.unsqueeze(dim)).movedim(dim, -1)
+        others = scores.movedim(dim, -1)
+        near = (-(values[..., None] - others[..., None, :]).abs() / _width(others)).softmax(-1)
+        return near.movedim(-2, dim if dim >= 0 else dim - 1) if whole else near.squeeze(-2)
+
+    call.ledger.choose(index, soft)
     return result
 
 

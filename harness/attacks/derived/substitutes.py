@@ -36,6 +36,8 @@ class Substitutes(TorchFunctionMode):
         self.ledger = Ledger()
         self.left: list[Tensor] = []
         self.mend = mend
+        self.opened = 0  # blocks of enable_grad that the model is in
+        self.required = False  # whether the model has asked for gradients of its own
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -100,10 +102,25 @@ def substituted(model: nn.Module, x: Tensor, *, thorough: bool = False) -> Itera
     mine = only_here()
     inference, from_numpy, grad_enabled = torch.inference_mode, torch.from_numpy, torch.is_grad_enabled
     enter, leave = inference.__enter__, inference.__exit__
+    enable, disable = torch.enable_grad.__enter__, torch.enable_grad.__exit__
+
+    def opening(this: Any) -> None:
+        mode.opened += mine()
+        enable(this)
+
+    def closing(this: Any, *error: Any) -> None:
+        mode.opened -= mine()
+        disable(this, *error)
+
+    def asked() -> bool:
+        return grad_enabled() and not (mine() and not mode.opened and _asked_by_model(2))
+
     changes: list[tuple[Any, str, Any]] = [
         (inference, "__enter__", lambda this: None if mine() else enter(this)),
         (inference, "__exit__", lambda this, *e: None if mine() else leave(this, *e)),
-        (torch, "is_grad_enabled", lambda: grad_enabled() and not (mine() and _asked_by_model(2))),
+        (torch.enable_grad, "__enter__", opening),
+        (torch.enable_grad, "__exit__", closing),
+        (torch, "is_grad_enabled", asked),
         (torch, "from_numpy", lambda array: mode.entered(from_numpy(array)) if mine() else from_numpy(array)),
     ]
     with ExitStack() as stack:
@@ -119,7 +136,8 @@ def substituted(model: nn.Module, x: Tensor, *, thorough: bool = False) -> Itera
 
 def _asked_by_model(calls: int) -> bool:
     """Whether the code so many calls above, which asks about gradients, is neither torch's nor the harness's."""
-    return not str(sys._getframe(calls).f_globals.get("__name__")).startswith(("torch", "harness.attacks."))
+    module = str(sys._getframe(calls).f_globals.get("__name__"))
+    return module.partition(".")[0] not in ("torch", "torchvision") and not module.startswith("harness.attacks.")
 
 
 def _finite(gradient: Tensor) -> Tensor:
@@ -145,6 +163,7 @@ def _kept(mode: Substitutes, call: Call) -> Any:
 
 def _require(mode: Substitutes, call: Call) -> Any:
     """What depends on the images cannot be made a leaf: it keeps its history, and its ``grad`` can be read."""
+    mode.required = True
     if call.args[0].grad_fn is None:
         return call.run()
     call.args[0].retain_grad()
@@ -189,7 +208,7 @@ _TAPE: dict[str, Callable[[Substitutes, Call], Any]] = {
     **dict.fromkeys(("grad", "backward"), _differentiate),
     **dict.fromkeys(("apply_", "map_"), _apply),
     "detach_": _kept,
-    "requires_grad.__get__": lambda mode, call: call.run() and not _asked_by_model(3),
+    "requires_grad.__get__": lambda mode, call: call.run() and (mode.required or not _asked_by_model(3)),
     "data.__set__": _set_data,
     "register_hook": lambda mode, call: _NoHandle(),
 }
