@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from defended import BEFORE, Behind, Coin, derive
+from defended import BEFORE, Behind, Coin, Recorder, derive
 from oracles import linear_case, run, untrained
 from torch import Tensor
 
@@ -42,8 +42,13 @@ def test_answers_of_another_type_where_a_gradient_is_wanted_are_compared_by_thei
 
 
 def test_a_random_model_is_asked_five_times_and_is_not_evasive():
-    judge = Judge(Coin(CASE.model, 0.5), CASE.x)
+    model = Recorder(Coin(CASE.model, 0.5))
+    judge = Judge(model, CASE.x)
     assert (judge.repeats, judge.evasive) == (5, False)
+    logits, nobodys = model(CASE.x), torch.full_like(CASE.y, 5)
+    model.seen.clear()
+    assert judge.fooled(CASE.x, nobodys, logits).all()
+    assert len(model.seen) == 4  # the logits were the first answer
 
 
 @pytest.mark.parametrize("name", DECOYS)
