@@ -131,7 +131,10 @@ def test_images_of_any_memory_layout_are_attacked():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["pgd-at", "reverse-attention"])
 def test_on_trained_networks_it_leaves_no_more_than_the_authors_code(zoo, name):
-    """An honest and a masked one, on 120 digits, in either precision; benchmarks/RESULTS.md has more of them."""
+    """An honest and a masked one, on 120 digits, in either precision; benchmarks/RESULTS.md has more of them.
+
+    On the masked one both are searches by luck, so what only one of them breaks is set off against the other's.
+    """
     model = BROKEN[name].make(zoo, 0) if name in BROKEN else zoo.trained(name, 0)
     x, y = zoo.test_images(120)
 
@@ -141,5 +144,6 @@ def test_on_trained_networks_it_leaves_no_more_than_the_authors_code(zoo, name):
 
     reference = stands("autoattack-reference", "float32")
     for precision in ("float32", "bfloat16"):
-        missed = (stands("autoattack", precision) & ~reference).nonzero().flatten().tolist()
-        assert len(missed) <= 1, (precision, missed)
+        ours = stands("autoattack", precision)
+        missed, gained = int((ours & ~reference).sum()), int((reference & ~ours).sum())
+        assert missed <= gained + 1, (precision, missed, gained)
