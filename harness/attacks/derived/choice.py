@@ -89,16 +89,17 @@ def _candid(own: Look | None, model: nn.Module, x: Tensor, restart: Callable[[],
     """
     if own is None:
         return None
-    plain = _plainly(model, x, restart)
+    restart()
+    plain = _plainly(model, x)
     if not is_logits(plain, len(x)) or same_output(own.logits, plain):
         return own
-    if not same_output(plain, _plainly(model, x, restart)):
+    restart()
+    if not same_output(plain, _plainly(model, x)):
         return own
     return Look(plain, torch.zeros_like(own.gradient))
 
 
-def _plainly(model: nn.Module, x: Tensor, restart: Callable[[], None]) -> Tensor:
-    restart()
+def _plainly(model: nn.Module, x: Tensor) -> Tensor:
     with torch.no_grad():
         output: Tensor = model(x)
     return output.float()
@@ -129,7 +130,7 @@ class _Choice:
 
     def views(self) -> dict[str, nn.Module]:
         found: dict[str, nn.Module] = {}
-        random = not same_output(self.own.logits, self._again())
+        random = not same_output(self.own.logits, _plainly(self.model, self.x))
         view, seen, inner = self._substitutes()
         matters = seen is not None and (_matters(self.own, seen) or self._matters_nearby(view))
         base, best = (view, seen) if matters and seen is not None else (self.model, self.own)
@@ -166,11 +167,6 @@ class _Choice:
         if seen is not None and _lives(seen) and not self._misled(bridge):
             found["bridged"] = bridge
         return found | {"zeroth-order": ZerothOrder(self.model, noise_within(self.threat, 1.0))}
-
-    def _again(self) -> Tensor:
-        with torch.no_grad():
-            output: Tensor = self.model(self.x)
-        return output.float()
 
     def _substitutes(self) -> tuple[Substituted, Look | None, dict[str, nn.Module]]:
         """The substituted model, with opaque parts as the identity if nothing else lives; its look; its inner views."""

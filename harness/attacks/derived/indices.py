@@ -43,8 +43,10 @@ def lookup(call: Call) -> Any:
         mean: Tensor = torch.tensordot(soft.to(z.dtype), z, dims=([-1], [0]))
         return mean
 
-    one = table if table.dim() == 1 else None  # a table of several labels an entry is not followed
-    return _read(call, call.ledger.twin(table), index, len(table), over, lambda _: one, lambda z, i: z[i])
+    def row(z: Tensor) -> Tensor | None:
+        return z if z.dim() == 1 else None  # a table of several labels an entry is not followed
+
+    return _read(call, call.ledger.twin(table), index, len(table), over, row, lambda z, i: z[i])
 
 
 @rule("gather", "take_along_dim")

@@ -94,9 +94,8 @@ def substituted(model: nn.Module, x: Tensor, *, thorough: bool = False) -> Itera
 
     Custom autograd functions run their forward as plain operations, backward hooks are away, ``inference_mode`` does
     nothing, what comes from numpy continues what went there, and the model is told that nobody wants a gradient, all in
-    this thread alone. With ``thorough``, submodules
-    that take or give images without a gradient are treated as the identity, and gradients that are not finite count
-    as zero where they arise.
+    this thread alone. With ``thorough``, submodules that take or give images without a gradient are treated as the
+    identity, and gradients that are not finite count as zero where they arise.
     """
     mode = Substitutes(mend=thorough)
     mine = only_here()
