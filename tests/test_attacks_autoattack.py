@@ -146,4 +146,4 @@ def test_on_trained_networks_it_leaves_no_more_than_the_authors_code(zoo, name):
     for precision in ("float32", "bfloat16"):
         ours = stands("autoattack", precision)
         missed, gained = int((ours & ~reference).sum()), int((reference & ~ours).sum())
-        assert missed <= gained + 1, (precision, missed, gained)
+        assert missed <= 1 + (gained if name in BROKEN else 0), (precision, missed, gained)
