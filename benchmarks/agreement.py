@@ -23,7 +23,6 @@ from zoo.bases import THREAT
 from harness.attacks import resolve
 from harness.attacks.judging import PROBE
 from harness.attacks.rounding import search_arithmetic
-from harness.augmentation import to_float
 from harness.evaluation import judge, views_for
 from harness.modes import is_rough
 from harness.specs import Precision
@@ -33,7 +32,7 @@ def row(method: str, attack: str, seed: int, count: int, directory: Path) -> str
     """One network under one attack, as a line of the table."""
     bases = Bases(directory)
     model = bases.trained(method, seed)
-    x, y = _images(bases, count)
+    x, y = (each[:count] for each in bases.images())
     views = views_for(resolve(attack), model, x, THREAT, getattr(model, "attack_views", dict)())
     with search_arithmetic(model, views, x[:PROBE], y[:PROBE], THREAT, "bfloat16")():
         if not is_rough(x.device):
@@ -53,13 +52,6 @@ def row(method: str, attack: str, seed: int, count: int, directory: Path) -> str
     return f"| {method} | {attack} | {cells} |"
 
 
-def _images(bases: Bases, count: int) -> tuple[Tensor, Tensor]:
-    splits = (bases.data.test, bases.data.train)
-    images = torch.cat([torch.from_numpy(split.images.copy()) for split in splits])
-    labels = torch.cat([torch.from_numpy(split.labels.copy()) for split in splits])
-    return to_float(images[:count]), labels[:count]
-
-
 def main(
     methods: Annotated[str, typer.Option(help="Which networks.")] = "pgd-at,trades,trades-ancra",
     attacks: Annotated[str, typer.Option(help="Under which attacks.")] = "pgd-20,autoattack",
@@ -69,7 +61,6 @@ def main(
     directory: Annotated[Path, typer.Option("--cache", help="Where trained models are kept.")] = Path("runs/agreement"),
 ) -> None:
     """Attack each network in both precisions and print one table."""
-    directory.mkdir(parents=True, exist_ok=True)
     print(f"| method | attack | bfloat16 | float32 | points, of {examples} | differ | differ in float32, other draws |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: |", flush=True)
     with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:

@@ -36,7 +36,6 @@ def main(
     device: Annotated[str, typer.Option(help="With --cifar: where to work.")] = "cpu",
 ) -> None:
     """Evaluate every member of the zoo and print the confusion table."""
-    directory.mkdir(parents=True, exist_ok=True)
     paths = sorted(images.glob("*.png")) if images else cifar.shipped_images()
     broken = [name for name in (cifar.mechanisms() if on_cifar else BROKEN) if not members or name in members]
     honest = ["natural"] if on_cifar else [name for name in HONEST if not members or name in members]

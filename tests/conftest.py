@@ -12,6 +12,7 @@ from harness.datasets import load
 from harness.experiment import Request, plan
 from harness.registry import load_plugins
 from harness.specs import TrainSpec
+from results.store import Store
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +40,12 @@ def digits(tmp_path_factory):
     """The embedded digits, 1,300 training and 497 test images of 8x8."""
     load_plugins()
     return load("digits", tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def store(tmp_path):
+    """An empty database in a directory of the test's own."""
+    return Store.open(tmp_path / "harness.db")
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from oracles import Linear
-from torch import Tensor, nn
+from torch import Tensor, is_grad_enabled, nn
 
 from harness.attacks.derived import derived_views
 from harness.threat import Threat
@@ -184,7 +184,10 @@ BEFORE = {
     "wrong backward, separate context": lambda x: Separate.apply(x, 1.0),
     "tensor hook": hidden_hook,
     "decoy where gradients are on": lambda x: 1 - x if torch.is_grad_enabled() else x,
+    "decoy where gradients are on, by a name of its own": lambda x: 1 - x if is_grad_enabled() else x,
     "decoy where a gradient is required": lambda x: 1 - x if x.requires_grad else x,
+    "decoy where there is a graph": lambda x: 1 - x if (1 * x).grad_fn is not None else x,
+    "decoy where it is no leaf": lambda x: x if (1 * x).is_leaf else 1 - x,
 }
 AFTER = {
     "one-hot": voted,

@@ -1,10 +1,11 @@
-"""Writes job directories as workers leave them: real files, with contents drawn from the job's id."""
+"""Writes job directories as workers leave them: real files, with contents drawn from the job's id; reads rows back."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 TIMES = {"started": "2026-01-02T03:04:05+00:00", "finished": "2026-01-02T03:05:05.5+00:00", "seconds": 60.5}
 WHERE = {
@@ -142,3 +143,8 @@ def write_workspace(root: Path, seed: int = 0, trainings: int = 3, examples: int
             verdicts = draw.random(examples) < rate
             write_evaluate(root, f"{name}-{attack}", verdicts, attack=attack, train=name, spec=spec)
     return root
+
+
+def by_attack(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """The rows of the long form of one model, by their attacks."""
+    return {row["attack"]: row for row in frame.to_dict("records")}

@@ -17,11 +17,6 @@ from results.schema import Evaluation, Job, Training
 from results.store import Ingested, Store
 
 
-@pytest.fixture
-def store(tmp_path):
-    return Store.open(tmp_path / "harness.db")
-
-
 def read(store, model, job_id):
     with store.reading() as session:
         return session.get_one(model, job_id)

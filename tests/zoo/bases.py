@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from harness.attacks.base import ascend
 from harness.augmentation import to_float
 from harness.checkpoints import load_weights, save_weights
 from harness.datasets import load
-from harness.datasets.base import Data
+from harness.datasets.base import Data, Split
 from harness.experiment import Request, plan
 from harness.randomness import generator
 from harness.registry import load_plugins
@@ -27,26 +28,33 @@ THREAT = Threat("Linf", 0.2, 0.05)
 
 
 class Bases:
-    """Trains on the embedded digits on the CPU, and keeps the weights in ``directory``, which processes may share."""
+    """Trains on ``data``, the embedded digits unless given, on the CPU, and keeps the weights in ``directory``.
 
-    def __init__(self, directory: Path) -> None:
+    Processes may share it.
+    """
+
+    def __init__(self, directory: Path, data: Data | None = None) -> None:
         load_plugins()
         self.directory = directory
-        self.data: Data = load("digits", directory)
+        self.data = data or load("digits", directory)
         self.truths: dict[tuple[str, int, int], float] = {}
 
     def test_images(self, count: int) -> tuple[Tensor, Tensor]:
         """The first test images (N, 1, 8, 8) in [0, 1] and their labels (N,)."""
-        test = self.data.test.head(count)
-        return to_float(torch.from_numpy(test.images.copy())), torch.from_numpy(test.labels.copy())
+        return _tensors(self.data.test.head(count))
 
-    def trained(self, method: str, seed: int, settings: tuple[str, ...] = ()) -> nn.Module:
-        """A fresh copy of the model that the harness trains by ``method`` with the defaults of the digits."""
-        spec = plan(Request(methods=[method], data=self.data, seeds=[seed], settings=settings))[0].spec
+    def images(self) -> tuple[Tensor, Tensor]:
+        """All images (N, C, H, W) in [0, 1], those of the test split first, and their labels (N,)."""
+        (test, test_labels), (training, training_labels) = _tensors(self.data.test), _tensors(self.data.train)
+        return torch.cat([test, training]), torch.cat([test_labels, training_labels])
+
+    def trained(self, method: str, seed: int, *, checkpoint: str = "best", **wanted: Any) -> nn.Module:
+        """A fresh copy of the model that the harness trains by ``method``, as ``Request(**wanted)`` asks for it."""
+        spec = plan(Request(methods=[method], data=self.data, seeds=[seed], **wanted))[0].spec
         assert isinstance(spec, TrainSpec)
         place = self.directory / job_id(spec)
         self._once(place, lambda: train(spec, self.data, CPU, place, lambda _: None))
-        return trained_model(spec, self.data, place / "best.safetensors").eval()
+        return trained_model(spec, self.data, place / f"{checkpoint}.safetensors").eval()
 
     def fitted(self, name: str, seed: int, build: Callable[[], nn.Module], fit: Fit) -> nn.Module:
         """A model of the zoo's own, fitted by ``fit`` from initial weights that the seed fixes."""
@@ -70,6 +78,10 @@ class Bases:
                 work()
 
 
+def _tensors(split: Split) -> tuple[Tensor, Tensor]:
+    return to_float(torch.from_numpy(split.images.copy())), torch.from_numpy(split.labels.copy())
+
+
 def descend(
     model: nn.Module,
     data: Data,
@@ -85,7 +97,7 @@ def descend(
     ``targets`` gives the label distributions (N, K) of images, in place of the labels; ``attack_steps`` > 0 trains on
     PGD examples found through the model's own gradient.
     """
-    images, labels = to_float(torch.from_numpy(data.train.images.copy())), torch.from_numpy(data.train.labels.copy())
+    images, labels = _tensors(data.train)
     goals = targets(images) if targets else F.one_hot(labels, data.num_classes).float()
     draws = generator(seed, "zoo")
     batches = len(images) // 128

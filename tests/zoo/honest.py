@@ -16,7 +16,7 @@ def _linear(zoo: Bases, seed: int) -> nn.Module:
 
 
 def _trained(name: str, mechanism: str, method: str, *settings: str) -> Member:
-    return Member(name, mechanism, lambda zoo, seed: zoo.trained(method, seed, settings))
+    return Member(name, mechanism, lambda zoo, seed: zoo.trained(method, seed, settings=settings))
 
 
 _MEMBERS = [

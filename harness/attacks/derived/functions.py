@@ -3,8 +3,9 @@
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
+from types import FunctionType
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,21 +16,39 @@ from torch.autograd import Function
 def plain_functions(model: nn.Module) -> Iterator[None]:
     """In this thread, let ``apply`` of custom functions run their forward under autograd, whatever their backward says.
 
-    That is ``Function.apply``, and what was bound to a name before: attributes of the model's submodules, and names in
-    the modules in which those or the functions are defined. Other references (closures, defaults) are out of reach.
+    That is ``Function.apply``, and what was bound to a name before (see ``rebound``).
     """
     mine, own = only_here(), vars(Function)["apply"]
 
     def run(cls: Any, *args: Any, **kwargs: Any) -> Any:
         return _plain(own, cls, args, kwargs) if mine() else own.__get__(None, cls)(*args, **kwargs)
 
-    with ExitStack() as stack:
-        stack.enter_context(changed(Function, "apply", classmethod(run)))
-        for names in _namespaces(model):
-            for name, bound in [*names.items()]:
-                if _is_apply(bound):
-                    stack.enter_context(_renamed(names, name, partial(run, bound.__self__)))
+    def bound(value: Any) -> Any:
+        return partial(run, value.__self__) if _is_apply(value) else value
+
+    with changed(Function, "apply", classmethod(run)), rebound(model, bound):
         yield
+
+
+@contextmanager
+def rebound(model: nn.Module, new: Callable[[Any], Any]) -> Iterator[None]:
+    """For a while, let names that the model's code uses stand for ``new(value)`` in place of ``value``.
+
+    They are attributes of its submodules, and names in the modules where those, the functions among their attributes or
+    custom autograd functions are defined. Other references (closures, defaults) are out of reach.
+    """
+    before = []
+    try:
+        for names in _namespaces(model):
+            for name, value in [*names.items()]:
+                other = new(value)
+                if other is not value:
+                    before.append((names, name, value))
+                    names[name] = other
+        yield
+    finally:
+        for names, name, value in reversed(before):
+            names[name] = value
 
 
 def _is_apply(value: object) -> bool:
@@ -40,20 +59,11 @@ def _is_apply(value: object) -> bool:
 def _namespaces(model: nn.Module) -> Iterator[dict[str, Any]]:
     homes = {cls.__module__ for module in model.modules() for cls in type(module).__mro__}
     homes |= {cls.__module__ for cls in Function.__subclasses__()}
+    homes |= {v.__module__ for module in model.modules() for v in vars(module).values() if isinstance(v, FunctionType)}
     yield from (vars(module) for module in model.modules())
     for home in homes:
         if home in sys.modules and home.partition(".")[0] not in ("torch", "builtins"):
             yield vars(sys.modules[home])
-
-
-@contextmanager
-def _renamed(names: dict[str, Any], name: str, new: Any) -> Iterator[None]:
-    before = names[name]
-    names[name] = new
-    try:
-        yield
-    finally:
-        names[name] = before
 
 
 class _InertContext:

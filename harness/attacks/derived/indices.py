@@ -43,8 +43,8 @@ def lookup(call: Call) -> Any:
         mean: Tensor = torch.tensordot(soft.to(z.dtype), z, dims=([-1], [0]))
         return mean
 
-    def row(z: Tensor) -> Tensor | None:
-        return z if z.dim() == 1 else None  # a table of several labels an entry is not followed
+    def row(z: Tensor) -> Tensor:
+        return z.movedim(0, -1)
 
     return _read(call, call.ledger.twin(table), index, len(table), over, row, lambda z, i: z[i])
 
@@ -58,6 +58,8 @@ def gathered(call: Call) -> Any:
     if not isinstance(dim, int) or not call.ledger.knows(index):
         return generic(call)
     dim = dim % z.dim()
+    if by_dim:
+        z = z[tuple(slice(None if d == dim else size) for d, size in enumerate(index.shape))]
 
     def row(z: Tensor) -> Tensor:
         return z.movedim(dim, -1).unsqueeze(dim)
@@ -74,7 +76,7 @@ def _read(
     index: Tensor,
     size: int,
     over: Callable[[Tensor, Tensor], Tensor],
-    row: Callable[[Tensor], Tensor | None],
+    row: Callable[[Tensor], Tensor],
     at: Callable[[Tensor, Tensor], Tensor],
 ) -> Any:
     """What the call reads, with the gradient of a mean of the table; from a table of integers, another choice.
@@ -89,8 +91,8 @@ def _read(
         if soft is None:
             return value
     if not (table.is_floating_point() or table.dtype == torch.bool):
-        if soft is not None and (labels := row(table)) is not None:
-            _relabel(call, value, soft, labels)
+        if soft is not None:
+            _relabel(call, value, soft.view(*soft.shape[:-1], *(1,) * (value.dim() - index.dim()), size), row(table))
         return value
     table = table if table.is_floating_point() else table.float()
     path = _around(call.ledger.twin(index), size, partial(at, table)) if soft is None else over(table, soft)
@@ -99,9 +101,10 @@ def _read(
 
 def _relabel(call: Call, value: Tensor, soft: Tensor, labels: Tensor) -> None:
     """``value`` was chosen as its labels were: each label (..., size) has the sum of its entries' shares."""
-    labels = labels.long().expand_as(soft)
-    if labels.min() >= 0 and labels.max() < WIDEST:
-        sums = soft.new_zeros(*soft.shape[:-1], int(labels.max()) + 1).scatter_add(-1, labels, soft)
+    classes, images = int(labels.max()) + 1, value.shape[0] if value.dim() else 1
+    if labels.min() >= 0 and value.numel() * max(classes, soft.shape[-1]) <= images * WIDEST:
+        labels = labels.long() + soft.new_zeros(soft.shape, dtype=torch.long)
+        sums = soft.new_zeros(*labels.shape[:-1], classes).scatter_add(-1, labels, soft.expand(labels.shape))
         call.ledger.choose(value, _shares(sums).expand(*value.shape, -1))
 
 

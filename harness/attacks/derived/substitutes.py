@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from harness.attacks.derived import gates, indices, ranking, steps
 from harness.attacks.derived.calls import RULES, Call, generic
-from harness.attacks.derived.functions import changed, only_here, plain_functions
+from harness.attacks.derived.functions import changed, only_here, plain_functions, rebound
 from harness.attacks.derived.ledger import Ledger, graft
 
 TABLES = (steps, gates, ranking, indices)  # the modules whose import fills RULES
@@ -126,6 +126,7 @@ def substituted(model: nn.Module, x: Tensor, *, thorough: bool = False) -> Itera
         for owner, name, new in changes:
             stack.enter_context(changed(owner, name, new))
         stack.enter_context(plain_functions(model))
+        stack.enter_context(rebound(model, lambda value: asked if value is grad_enabled else value))
         stack.enter_context(_no_backward_hooks(model))
         if thorough:
             stack.enter_context(_identities(model, x))
@@ -208,6 +209,8 @@ _TAPE: dict[str, Callable[[Substitutes, Call], Any]] = {
     **dict.fromkeys(("apply_", "map_"), _apply),
     "detach_": _kept,
     "requires_grad.__get__": lambda mode, call: call.run() and (mode.required or not _asked_by_model(3)),
+    "grad_fn.__get__": lambda mode, call: call.run() if mode.required or not _asked_by_model(3) else None,
+    "is_leaf.__get__": lambda mode, call: call.run() or not (mode.required or not _asked_by_model(3)),
     "data.__set__": _set_data,
     "register_hook": lambda mode, call: _NoHandle(),
 }
