@@ -26,6 +26,12 @@ TURNED, BACK = torch.tensor([3, 0, 5, 1, 2, 4]), torch.tensor([1, 3, 4, 0, 5, 2]
         lambda z, table: table.index_select(0, z.topk(1, 1).indices.flatten()),
         lambda z, table: table.expand(len(z), -1, -1).mT.gather(2, z.argmax(1)[:, None, None].expand(-1, 2, 1))[..., 0],
         lambda z, table: table.expand(len(z) + 3, -1, -1).gather(1, z.argmax(1)[:, None, None].expand(-1, 1, 2))[:, 0],
+        lambda z, table: table.expand(len(z), -1, -1).gather(dim=1, index=z.argmax(1)[:, None, None].expand(-1, 1, 2))[
+            :, 0
+        ],
+        lambda z, table: table.index_select(dim=0, index=z.argmax(1)),
+        lambda z, table: torch.take_along_dim(table, indices=z.argmax(1)[:, None].expand(-1, 2), dim=0),
+        lambda z, table: table[z.argmax(1), :],
         lambda z, table: table[(-z).topk(1, 1, largest=False).indices.flatten()],
         lambda z, table: table[z.argsort(1, descending=True)[:, 0]],
         lambda z, table: table[z.sort(1).indices[:, -1]],
@@ -49,6 +55,57 @@ def test_a_lookup_by_argmax_has_the_gradient_of_the_mean_under_a_softmax(lookup)
     width = z.std(1, correction=0).mean() / 2
     ((smooth / width).softmax(1) @ table * weights).sum().backward()
     assert torch.allclose(gradient(lambda x: lookup(x, table), z, weights), smooth.grad, rtol=1e-3, atol=1e-5)
+
+
+def test_numbers_below_zero_in_a_table_of_integers_are_no_labels():
+    """Of a table of numbers the mean is taken, whatever their type."""
+    z, table = X.flatten(1)[:, :6], TURNED - 1
+    assert torch.allclose(
+        gradient(lambda x: table[x.argmax(1)].float(), z), gradient(lambda x: table.float()[x.argmax(1)], z)
+    )
+
+
+def test_a_table_of_integers_read_by_a_number_has_the_slope_of_its_entries():
+    table = torch.arange(256) * 3
+    slopes = gradient(lambda x: table[(255 * x).long()].float(), X.clamp(0.1, 0.9))
+    assert torch.allclose(slopes, torch.full_like(X, 3 * 255.0), rtol=1e-3)
+
+
+@pytest.mark.parametrize("count", [2, 300])
+def test_labels_are_followed_in_any_layout_and_batch(count):
+    """Votes (members, N) of 1,000 classes, renumbered by a table, turned back and counted; and wide ones per image."""
+    draws = torch.Generator().manual_seed(0)
+    z, weights = torch.rand(count, 8, generator=draws), torch.rand(3, 8, 1000, generator=draws)
+    order = torch.randperm(1000, generator=draws)
+    marks = torch.rand(1000, generator=draws)
+
+    def voted(x, renumber):
+        return F.one_hot(renumber(torch.stack([(x @ each).argmax(1) for each in weights])), 1000).float().mean(0)
+
+    plain = gradient(lambda x: voted(x, lambda votes: votes), z, marks)
+    assert torch.allclose(
+        gradient(lambda x: voted(x, lambda votes: order.argsort()[order[votes]]), z, marks), plain, atol=1e-5
+    )
+
+
+def test_labels_too_wide_to_be_kept_one_by_one_are_numbers():
+    """529 pixels of one image, each the nearest of 512 codes: the mean of the code book under each one's softmax."""
+    draws = torch.Generator().manual_seed(0)
+    x, codes = torch.rand(1, 529, 3, generator=draws), torch.rand(512, 3, generator=draws)
+    order = torch.randperm(512, generator=draws)
+
+    def nearest(x):
+        return order[torch.cdist(x, codes[None]).argmin(2)].float()
+
+    far = gradient(nearest, x)
+    assert torch.allclose(gradient(lambda x: order.float()[torch.cdist(x, codes[None]).argmin(2)], x), far)
+    assert far.abs().sum() > 0
+
+
+def test_an_index_that_becomes_a_number_has_one_stand_in():
+    with Substitutes(4) as mode:
+        _ = X.clone().requires_grad_().argmax(1) / 255
+        assert len(mode.ledger._held) == 1
 
 
 @pytest.mark.parametrize(
@@ -96,7 +153,7 @@ def test_the_k_largest_taken_apart_are_each_one_of_them():
 
 def test_sorted_values_cost_nothing_until_an_index_is_looked_up():
     z = torch.rand(2, 500).requires_grad_()
-    with Substitutes() as mode:
+    with Substitutes(2) as mode:
         index = z.sort(1).indices
         assert callable(mode.ledger._choices[id(index)])
         assert mode.ledger.choice(index).shape == (2, 500, 500)

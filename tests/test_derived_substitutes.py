@@ -1,6 +1,7 @@
 """The substitutes: values stay bit for bit what they are, gradients are what the surrogate's formula says."""
 
 import gc
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -98,6 +99,48 @@ def test_a_model_that_wants_gradients_of_its_own_is_told_the_truth():
 
     for function in (step, inside):
         assert torch.equal(gradient(function, X) != 0, torch.ones_like(X, dtype=torch.bool))
+
+
+def descended(write):
+    """A step of descent on a leaf of the model's own, written by ``write(leaf)``."""
+
+    def step(x):
+        y = torch.zeros_like(x).requires_grad_()
+        with torch.enable_grad():
+            ((y + x.detach() - 1) ** 2).sum().backward()
+        write(y)
+        return x + y
+
+    return step
+
+
+def in_place(y):
+    with torch.no_grad():
+        y -= 0.25 * y.grad
+
+
+def in_data(y):
+    y.data -= 0.25 * y.grad
+
+
+@pytest.mark.parametrize("write", [in_place, in_data, lambda y: torch.optim.SGD([y], 0.25).step()])
+def test_a_model_may_descend_on_a_leaf_of_its_own(write):
+    """From x to the point between x and 1; what the leaf did counts as a constant."""
+    x = X.clone().requires_grad_()
+    output = Substituted(Of(descended(write)))(x)
+    assert torch.allclose(output, (x + 1) / 2, atol=1e-6)
+    assert torch.equal(torch.autograd.grad(output.sum(), x)[0], torch.ones_like(X))
+
+
+def test_threads_wait_for_one_another_and_leave_everything_as_it_was():
+    before = (vars(Function)["apply"], torch.is_grad_enabled, bound_backwards)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: gradient(lambda x: bound_backwards(torch.round(3 * x)), X), range(40)))
+    assert all(torch.equal(each, torch.full_like(X, 3.0)) for each in found)
+    assert all(
+        one is other
+        for one, other in zip(before, (vars(Function)["apply"], torch.is_grad_enabled, bound_backwards), strict=True)
+    )
 
 
 def test_a_custom_function_that_leaves_autograd_keeps_its_own_backward():

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from defended import IMAGE, THREAT, Behind, defended, derive
+from defended import IMAGE, THREAT, Behind, defended, derive, levels
 from oracles import linear_case, untrained
-from torch import nn
+from torch import Tensor, nn
 
 from harness.attacks.base import ascend
 from harness.attacks.derived.views import Expectation, Inner, Rescaled, Substituted
@@ -134,6 +134,36 @@ def test_every_view_holds_the_model_and_answers_the_same_without_gradients():
         if isinstance(view, Substituted):
             with torch.no_grad():
                 assert torch.equal(view(case.x), model(case.x))
+
+
+@pytest.mark.parametrize("idle", [lambda z: z.grad_fn is None, lambda z: z.is_leaf, lambda z: not z.requires_grad])
+def test_a_model_that_works_in_place_where_nobody_wants_a_gradient_is_told_that_one_is_wanted(idle):
+    """Autograd needs what would be overwritten."""
+
+    def gated(z):
+        gate = z.exp()
+        return gate.mul_(z) if idle(z) else gate * z
+
+    case = linear_case(THREAT, 10, shape=IMAGE)
+    view = derive(Behind(case.model, before=levels, after=gated), case.x)["substitutes"]
+    assert isinstance(view, Substituted)
+    assert view.openly
+
+
+def test_a_purifier_that_asks_whether_its_energy_depends_on_the_image_is_told_so():
+    """Its loss has a graph only because it made a leaf of its own."""
+
+    class Purified(Behind):
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.enable_grad():
+                moved = torch.zeros_like(x, requires_grad=True)
+                energy = self.linear(levels(x).detach() + moved).square().sum()
+                if energy.grad_fn is not None:
+                    x = x - 1e-6 * torch.autograd.grad(energy, moved)[0]
+            return super().forward(x)
+
+    case = linear_case(THREAT, 10, shape=IMAGE)
+    assert "substitutes" in derive(Purified(case.model, before=levels), case.x)
 
 
 def test_the_model_and_all_global_state_are_given_back():

@@ -30,13 +30,21 @@ class Call:
 
     def run_on_twins(self) -> Any:
         """The function on the floating stand-ins of its remembered arguments, under the same rules."""
+        args, kwargs = [self._soft(v) for v in self.args], {key: self._soft(v) for key, v in self.kwargs.items()}
         with self.again:
-            return self.func(*map(self._soft, self.args), **{key: self._soft(v) for key, v in self.kwargs.items()})
+            return self.func(*args, **kwargs)
 
     def operand(self, position: int, name: str = "other", default: Any = None) -> Any:
         """An argument by position or name; a remembered tensor is replaced by its twin."""
-        given = self.args[position] if position < len(self.args) else self.kwargs.get(name, default)
-        return self.ledger.twin(given)
+        return self.ledger.twin(self.given(position, name, default))
+
+    def given(self, position: int, name: str, default: Any = None) -> Any:
+        """An argument by position or name, as it is."""
+        return self.args[position] if position < len(self.args) else self.kwargs.get(name, default)
+
+    def writes(self) -> bool:
+        """Whether the function changes its first argument in place."""
+        return (self.name.endswith("_") and not self.name.endswith("__")) or self.name == "__setitem__"
 
     def tensors(self) -> Iterator[Tensor]:
         """All tensors among the arguments, also those in lists."""
@@ -92,8 +100,7 @@ def generic(call: Call) -> Any:
     if not any(call.ledger.knows(each) for each in call.tensors()):
         return call.run()
     target = call.args[0] if call.args else None
-    changes = (call.name.endswith("_") and not call.name.endswith("__")) or call.name == "__setitem__"
-    if changes and isinstance(target, Tensor) and target.is_floating_point():
+    if call.writes() and isinstance(target, Tensor) and target.is_floating_point():
         return call.run_on_twins()
     value = call.run()
     if isinstance(value, tuple | list):

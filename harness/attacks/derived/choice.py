@@ -161,7 +161,7 @@ class _Choice:
 
     def _last_resorts(self, base: nn.Module) -> dict[str, nn.Module]:
         """What needs no gradient of the model's, and the bridge over opaque parts if its gradient keeps its promise."""
-        bridge = Substituted(self.model, thorough=True)
+        bridge = Substituted(self.model, thorough=True, openly=getattr(base, "openly", False))
         seen, _ = (None, {}) if getattr(base, "thorough", False) else self._listen(bridge)
         found: dict[str, nn.Module] = {}
         if seen is not None and _lives(seen) and not self._misled(bridge):
@@ -169,11 +169,19 @@ class _Choice:
         return found | {"zeroth-order": ZerothOrder(self.model, noise_within(self.threat, 1.0))}
 
     def _substitutes(self) -> tuple[Substituted, Look | None, dict[str, nn.Module]]:
-        """The substituted model, with opaque parts as the identity if nothing else lives; its look; its inner views."""
+        """The substituted model, with opaque parts as the identity if nothing else lives; its look; its inner views.
+
+        A model that fails or changes when it is told that nobody wants a gradient, or has none then, is told the truth.
+        """
         view = Substituted(self.model)
         seen, inner = self._listen(view)
+        if not (seen and _lives(seen)):
+            openly = Substituted(self.model, openly=True)
+            again, beyond = self._listen(openly)
+            if again is not None and (seen is None or _lives(again)):
+                view, seen, inner = openly, again, beyond
         if not inner and not (_lives(self.own) or (seen and _lives(seen))):
-            bridged = Substituted(self.model, thorough=True)
+            bridged = Substituted(self.model, thorough=True, openly=view.openly)
             again, beyond = self._listen(bridged)
             if again is not None and _lives(again):
                 return bridged, again, beyond

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness.attacks.derived.calls import Call, generic, rule
-from harness.attacks.derived.ledger import WIDEST
 
 # Functions that move indices without changing them, and those that change their shape.
 _SAME = ("to", "type", "type_as", "long", "int", "short", "char", "byte", "clone", "contiguous", "cpu", "cuda")
@@ -33,9 +32,10 @@ def lookup(call: Call) -> Any:
     From a table of integers comes another choice.
     """
     if call.name == "index_select":
-        table, index = call.args[0], call.args[2] if call.operand(1, "dim") == 0 else None
+        table, index = call.given(0, "input"), call.given(2, "index") if call.given(1, "dim") == 0 else None
     else:
         index, table = call.args[:2] if call.name == "embedding" else call.args[1::-1]
+        index = _first(index)
     if not isinstance(index, Tensor) or index.dtype in (torch.bool, torch.uint8) or not call.ledger.knows(index):
         return shaped(call) if call.name == "__getitem__" else generic(call)
 
@@ -49,12 +49,19 @@ def lookup(call: Call) -> Any:
     return _read(call, call.ledger.twin(table), index, len(table), over, row, lambda z, i: z[i])
 
 
+def _first(index: object) -> object:
+    """``index`` of ``table[index]`` or of ``table[index, :, ...]``, which is the same."""
+    if isinstance(index, tuple) and index and all(each in (slice(None), ...) for each in index[1:]):
+        return index[0]
+    return index
+
+
 @rule("gather", "take_along_dim")
 def gathered(call: Call) -> Any:
     """``z.gather(dim, index)``: the mean of z under the index's distribution; of integers, another choice."""
-    z = call.operand(0, "input")
-    by_dim = call.name == "gather"
-    dim, index = (call.operand(1, "dim"), call.args[2]) if by_dim else (call.operand(2, "dim"), call.args[1])
+    z, by_dim = call.operand(0, "input"), call.name == "gather"
+    dim = call.given(1 if by_dim else 2, "dim")
+    index = call.given(2, "index") if by_dim else call.given(1, "indices")
     if not isinstance(dim, int) or not call.ledger.knows(index):
         return generic(call)
     dim = dim % z.dim()
@@ -79,7 +86,7 @@ def _read(
     row: Callable[[Tensor], Tensor],
     at: Callable[[Tensor, Tensor], Tensor],
 ) -> Any:
-    """What the call reads, with the gradient of a mean of the table; from a table of integers, another choice.
+    """What the call reads, with the gradient of a mean of the table; from a table of labels, another choice.
 
     ``over(table, soft)`` is the mean under the distribution (..., size) with which the index was chosen, ``row(table)``
     the table as it lies beside it; where the index is a mere number, the mean is that of its neighbours, each read by
@@ -90,22 +97,27 @@ def _read(
         soft = call.ledger.distribution(index, size)
         if soft is None:
             return value
-    if not (table.is_floating_point() or table.dtype == torch.bool):
-        if soft is not None:
-            _relabel(call, value, soft.view(*soft.shape[:-1], *(1,) * (value.dim() - index.dim()), size), row(table))
-        return value
+    if soft is not None and not (table.is_floating_point() or table.dtype == torch.bool):
+        each = soft.view(*soft.shape[:-1], *(1,) * (value.dim() - index.dim()), size)
+        if _relabelled(call, value, each, row(table)):
+            return value
     table = table if table.is_floating_point() else table.float()
     path = _around(call.ledger.twin(index), size, partial(at, table)) if soft is None else over(table, soft)
     return call.ledger.attach(value, path.expand(value.shape))
 
 
-def _relabel(call: Call, value: Tensor, soft: Tensor, labels: Tensor) -> None:
-    """``value`` was chosen as its labels were: each label (..., size) has the sum of its entries' shares."""
-    classes, images = int(labels.max()) + 1, value.shape[0] if value.dim() else 1
-    if labels.min() >= 0 and value.numel() * max(classes, soft.shape[-1]) <= images * WIDEST:
-        labels = labels.long() + soft.new_zeros(soft.shape, dtype=torch.long)
-        sums = soft.new_zeros(*labels.shape[:-1], classes).scatter_add(-1, labels, soft.expand(labels.shape))
-        call.ledger.choose(value, _shares(sums).expand(*value.shape, -1))
+def _relabelled(call: Call, value: Tensor, soft: Tensor, labels: Tensor) -> bool:
+    """Whether ``value`` was chosen as its labels were: each label (..., size) has the sum of its entries' shares.
+
+    Numbers below zero are no labels, and what is too wide is not kept by label.
+    """
+    classes = int(labels.max()) + 1
+    if labels.min() < 0 or not call.ledger.affords(value.numel() * max(classes, soft.shape[-1])):
+        return False
+    labels = labels.long() + soft.new_zeros(soft.shape, dtype=torch.long)
+    sums = soft.new_zeros(*labels.shape[:-1], classes).scatter_add(-1, labels, soft.expand(labels.shape))
+    call.ledger.choose(value, _shares(sums).expand(*value.shape, -1))
+    return True
 
 
 def _shares(soft: Tensor) -> Tensor:
@@ -163,12 +175,15 @@ def cut(call: Call) -> Any:
     soft = call.ledger.choice(call.args[0])
     if soft is None:
         return generic(call)
-    planes = soft.expand(*call.args[0].shape, -1).unbind(-1)
-    pieces = [call.func(plane, *call.args[1:], **call.kwargs) for plane in planes]
     values = call.run()
-    for value, planes in zip(values, zip(*pieces, strict=True), strict=True):
-        call.ledger.choose(value, torch.stack(planes, -1))
+    for value, piece in zip(values, _of_each(call, soft.expand(*call.args[0].shape, -1)), strict=True):
+        call.ledger.choose(value, piece)
     return values
+
+
+def _of_each(call: Call, soft: Any) -> Any:
+    """The function, class by class, of the distributions ``soft`` (..., K) of its first argument, or of a list."""
+    return torch.vmap(lambda z: call.func(z, *call.args[1:], **call.kwargs), -1, -1)(soft)
 
 
 @rule(*_SAME, *_SHAPED)
@@ -192,11 +207,7 @@ def shaped(call: Call) -> Any:
         call.ledger.choose(value, next(soft for soft in members if soft is not None))
         return value
     try:
-        rest, stacked = call.args[1:], list(zip(*(soft.unbind(-1) for soft in planes), strict=True))
-        call.ledger.choose(
-            value,
-            torch.stack([call.func(list(each) if listed else each[0], *rest, **call.kwargs) for each in stacked], -1),
-        )
+        call.ledger.choose(value, _of_each(call, planes if listed else planes[0]))
     except (TypeError, RuntimeError, ValueError, IndexError):
         return value
     return value

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 # The most numbers an image that are spent on what is sorted or labelled; by image, so that all batches are alike.
-WIDEST = 1 << 18
+_WIDEST = 1 << 18
 
 
 class _Graft(Function):
@@ -43,10 +43,11 @@ class Ledger:
 
     A *twin* is a floating tensor with the same values and a surrogate's gradient. A *choice* belongs to a tensor of
     indices: the soft distribution (..., K) over the K classes that it was chosen from. Tensors are told apart by
-    identity and kept alive until the pass ends, so that no identity is used twice.
+    identity and kept alive until the pass ends, so that no identity is used twice. ``images`` is their number.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, images: int) -> None:
+        self._images = images
         self._held: list[Tensor] = []
         self._twins: dict[int, Tensor] = {}
         self._choices: dict[int, Tensor | Callable[[], Tensor]] = {}
@@ -54,6 +55,10 @@ class Ledger:
     def knows(self, value: object) -> bool:
         """Whether the tensor has a twin or a choice."""
         return id(value) in self._twins or id(value) in self._choices
+
+    def affords(self, numbers: int) -> bool:
+        """Whether a tensor of so many numbers may be made for the sake of a gradient."""
+        return numbers <= self._images * _WIDEST
 
     def attach(self, value: Tensor, path: Tensor) -> Tensor:
         """``value`` with the gradient of ``path``: grafted if it is floating, else remembered with a twin."""

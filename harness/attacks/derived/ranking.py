@@ -5,7 +5,6 @@ from typing import Any
 from torch import Tensor
 
 from harness.attacks.derived.calls import Call, generic, rule
-from harness.attacks.derived.ledger import WIDEST
 from harness.attacks.derived.steps import scale_of
 
 
@@ -75,8 +74,7 @@ def ranked(call: Call) -> Any:
     z, dim = call.operand(0, "input"), call.operand(2 if call.name == "kthvalue" else 1, "dim", -1)
     result = call.run() if call.name == "argsort" else generic(call)
     index = result if call.name == "argsort" else result[1]
-    images = len(z) if z.dim() > 1 else 1
-    if not z.is_floating_point() or index.numel() * z.shape[dim] > WIDEST * images:
+    if not z.is_floating_point() or not call.ledger.affords(index.numel() * z.shape[dim]):
         return result
 
     def soft() -> Tensor:

@@ -4,6 +4,7 @@ Backward pass differentiable approximation: Athalye et al. 2018, https://arxiv.o
 """
 
 import sys
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,15 +28,21 @@ _IN_PLACE = {
     *("sin", "cos", "sign", "sgn", "clamp", "clip", "sigmoid", "tanh", "masked_fill"),
 }
 
+_ONE_AT_A_TIME = threading.RLock()
+
 
 class Substitutes(TorchFunctionMode):
-    """Intercepts the torch functions of one forward pass; ``mend`` also makes gradients finite on their way."""
+    """Intercepts the torch functions of one forward pass on so many images.
 
-    def __init__(self, *, mend: bool = False) -> None:
+    ``mend`` also makes gradients finite on their way. ``openly``, the model may know that a gradient is wanted.
+    """
+
+    def __init__(self, images: int, *, mend: bool = False, openly: bool = False) -> None:
         super().__init__()
-        self.ledger = Ledger()
+        self.ledger = Ledger(images)
         self.left: list[Tensor] = []
         self.mend = mend
+        self.openly = openly
         self.opened = 0  # blocks of enable_grad that the model is in
         self.required = False  # whether the model has asked for gradients of its own
 
@@ -56,10 +63,17 @@ class Substitutes(TorchFunctionMode):
             return call.run()
         if name in _TAPE:
             return _TAPE[name](self, call)
+        if _writes_own(call):
+            with torch.no_grad():
+                return call.run()
         result = self._ruled(call)
         if self.mend and isinstance(result, Tensor) and result.requires_grad and result.grad_fn is not None:
             result.register_hook(_finite)  # type: ignore[no-untyped-call]
         return result
+
+    def hushed(self, calls: int) -> bool:
+        """Whether the code so many calls above this one's caller asks about gradients and must not learn of them."""
+        return not (self.openly or self.opened or self.required) and _asked_by_model(calls + 2)
 
     def entered(self, value: Tensor) -> Tensor:
         """A tensor made of foreign data continues the first of its shape that left autograd and has not come back."""
@@ -89,15 +103,16 @@ class Substitutes(TorchFunctionMode):
 
 
 @contextmanager
-def substituted(model: nn.Module, x: Tensor, *, thorough: bool = False) -> Iterator[None]:
+def substituted(model: nn.Module, x: Tensor, *, thorough: bool = False, openly: bool = False) -> Iterator[None]:
     """Run the block's forward passes of ``model`` on ``x`` (N, C, H, W) with substitutes, then undo everything.
 
     Custom autograd functions run their forward as plain operations, backward hooks are away, ``inference_mode`` does
-    nothing, what comes from numpy continues what went there, and the model is told that nobody wants a gradient, all in
-    this thread alone. With ``thorough``, submodules that take or give images without a gradient are treated as the
-    identity, and gradients that are not finite count as zero where they arise.
+    nothing, what comes from numpy continues what went there, and the model is told that nobody wants a gradient unless
+    ``openly``, all in this thread alone; another thread's block waits. With ``thorough``, submodules that take or give
+    images without a gradient are treated as the identity, and gradients that are not finite count as zero where they
+    arise.
     """
-    mode = Substitutes(mend=thorough)
+    mode = Substitutes(len(x), mend=thorough, openly=openly)
     mine = only_here()
     inference, from_numpy, grad_enabled = torch.inference_mode, torch.from_numpy, torch.is_grad_enabled
     enter, leave = inference.__enter__, inference.__exit__
@@ -112,7 +127,7 @@ def substituted(model: nn.Module, x: Tensor, *, thorough: bool = False) -> Itera
         disable(this, *error)
 
     def asked() -> bool:
-        return grad_enabled() and not (mine() and not mode.opened and _asked_by_model(2))
+        return grad_enabled() and not (mine() and mode.hushed(1))
 
     changes: list[tuple[Any, str, Any]] = [
         (inference, "__enter__", lambda this: None if mine() else enter(this)),
@@ -122,7 +137,7 @@ def substituted(model: nn.Module, x: Tensor, *, thorough: bool = False) -> Itera
         (torch, "is_grad_enabled", asked),
         (torch, "from_numpy", lambda array: mode.entered(from_numpy(array)) if mine() else from_numpy(array)),
     ]
-    with ExitStack() as stack:
+    with _ONE_AT_A_TIME, ExitStack() as stack:
         for owner, name, new in changes:
             stack.enter_context(changed(owner, name, new))
         stack.enter_context(plain_functions(model))
@@ -152,9 +167,17 @@ def _name_of(func: Callable[..., Any]) -> str:
 
 
 def _through(mode: Substitutes, call: Call) -> Any:
-    """``detach`` and ``data``: the same storage, and the gradient goes on."""
+    """``detach`` and ``data``: the same storage, and the gradient goes on, but not to a leaf of the model's own."""
     source: Tensor = call.args[0]
+    if source.is_leaf and source.requires_grad:
+        return call.run()
     return source.view_as(source) if source.is_floating_point() else indices.shaped(call)
+
+
+def _writes_own(call: Call) -> bool:
+    """Whether a leaf of the model's own is written to, which autograd allows where no gradient is recorded alone."""
+    target = next(call.tensors())
+    return call.writes() and target.is_leaf and target.requires_grad
 
 
 def _kept(mode: Substitutes, call: Call) -> Any:
@@ -172,7 +195,7 @@ def _require(mode: Substitutes, call: Call) -> Any:
 
 def _set_data(mode: Substitutes, call: Call) -> Any:
     target, source = call.args
-    if isinstance(target, nn.Parameter) or target.shape != source.shape:
+    if (target.is_leaf and target.requires_grad) or isinstance(target, nn.Parameter) or target.shape != source.shape:
         target.data = source.detach()
     else:
         target.copy_(source)
@@ -208,9 +231,9 @@ _TAPE: dict[str, Callable[[Substitutes, Call], Any]] = {
     **dict.fromkeys(("grad", "backward"), _differentiate),
     **dict.fromkeys(("apply_", "map_"), _apply),
     "detach_": _kept,
-    "requires_grad.__get__": lambda mode, call: call.run() and (mode.required or not _asked_by_model(3)),
-    "grad_fn.__get__": lambda mode, call: call.run() if mode.required or not _asked_by_model(3) else None,
-    "is_leaf.__get__": lambda mode, call: call.run() or not (mode.required or not _asked_by_model(3)),
+    "requires_grad.__get__": lambda mode, call: call.run() and not mode.hushed(2),
+    "grad_fn.__get__": lambda mode, call: None if mode.hushed(2) else call.run(),
+    "is_leaf.__get__": lambda mode, call: call.run() or mode.hushed(2),
     "data.__set__": _set_data,
     "register_hook": lambda mode, call: _NoHandle(),
 }

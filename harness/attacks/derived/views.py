@@ -25,11 +25,12 @@ class View(nn.Module):
 
 
 class Substituted(View):
-    """The model with a useful backward pass; ``thorough``: see :func:`substituted`."""
+    """The model with a useful backward pass; ``thorough`` and ``openly``: see :func:`substituted`."""
 
-    def __init__(self, model: nn.Module, *, thorough: bool = False) -> None:
+    def __init__(self, model: nn.Module, *, thorough: bool = False, openly: bool = False) -> None:
         super().__init__(model)
         self.thorough = thorough
+        self.openly = openly
 
     def forward(self, x: Tensor) -> Tensor:
         """The model's own output; without gradients nothing is substituted."""
@@ -39,7 +40,7 @@ class Substituted(View):
         images = x.clone()  # the model may ask for gradients, or write in place, which a leaf forbids
         buffers = [buffer for buffer in self.model.buffers() if not buffer.requires_grad]
         try:
-            with substituted(self.model, images, thorough=self.thorough):
+            with substituted(self.model, images, thorough=self.thorough, openly=self.openly):
                 output = self.model(images)
         finally:
             for buffer in buffers:
