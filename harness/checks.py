@@ -1,6 +1,6 @@
 """The one table of checks: what each measures, from where on that is a reason to doubt, and who says so. No torch here.
 
-Honest models were measured to set the limits: natural, PGD-AT, TRADES, MART and weight-averaged networks on digits,
+Honest models were measured to set the limits: natural, PGD-AT, TRADES, MART, weight-averaged and linear ones on digits,
 and published evaluations on CIFAR. A limit lies above what all of those show.
 """
 
@@ -61,7 +61,7 @@ _ROWS = (
         code="pgd-far-above-autoattack",
         definition="lowest accuracy under PGD minus accuracy under AutoAttack",
         measure=read.autoattack_below_pgd,
-        suspect=12.0,
+        suspect=15.0,
         source=_AUTOATTACK,
         message="AutoAttack finds far more than PGD",
         advice="compare the loss along the attack's path; the cross-entropy gradient may be saturated",
@@ -70,7 +70,7 @@ _ROWS = (
         code="apgd-t-far-below-apgd-ce",
         definition="share of the examples that APGD-T breaks after APGD-CE",
         measure=read.broken_by_apgd_t,
-        suspect=12.0,
+        suspect=15.0,
         source=_AUTOATTACK,
         message="differences of logits find far more than the cross-entropy",
         advice="the cross-entropy is saturated: attack the margin, and look at the scale of the logits",
