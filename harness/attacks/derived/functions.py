@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import FunctionType
@@ -13,33 +13,31 @@ from torch.autograd import Function
 
 
 @contextmanager
-def plain_functions(model: nn.Module) -> Iterator[None]:
+def plain_functions(model: nn.Module, renamed: Callable[[Any], Any]) -> Iterator[None]:
     """In this thread, let ``apply`` of custom functions run their forward under autograd, whatever their backward says.
 
-    That is ``Function.apply``, and what was bound to a name before (see ``rebound``).
+    That is ``Function.apply``, and what was bound to a name before. Any other name that the model's code uses stands
+    for ``renamed(value)`` in place of its value for a while. Names are attributes of the model's submodules, and those
+    in the modules where they, the functions among their attributes or custom autograd functions are defined. Other
+    references (closures, defaults) are out of reach.
     """
     mine, own = only_here(), vars(Function)["apply"]
 
     def run(cls: Any, *args: Any, **kwargs: Any) -> Any:
         return _plain(own, cls, args, kwargs) if mine() else own.__get__(None, cls)(*args, **kwargs)
 
-    def bound(value: Any) -> Any:
-        return partial(run, value.__self__) if _is_apply(value) else value
+    def new(value: Any) -> Any:
+        return partial(run, value.__self__) if _is_apply(value) else renamed(value)
 
-    with changed(Function, "apply", classmethod(run)), rebound(model, bound):
+    with changed(Function, "apply", classmethod(run)), _rebound(_namespaces(model), new):
         yield
 
 
 @contextmanager
-def rebound(model: nn.Module, new: Callable[[Any], Any]) -> Iterator[None]:
-    """For a while, let names that the model's code uses stand for ``new(value)`` in place of ``value``.
-
-    They are attributes of its submodules, and names in the modules where those, the functions among their attributes or
-    custom autograd functions are defined. Other references (closures, defaults) are out of reach.
-    """
+def _rebound(namespaces: Iterable[dict[str, Any]], new: Callable[[Any], Any]) -> Iterator[None]:
     before = []
     try:
-        for names in _namespaces(model):
+        for names in namespaces:
             for name, value in [*names.items()]:
                 other = new(value)
                 if other is not value:

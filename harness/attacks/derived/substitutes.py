@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from harness.attacks.derived import gates, indices, ranking, steps
 from harness.attacks.derived.calls import RULES, Call, generic
-from harness.attacks.derived.functions import changed, only_here, plain_functions, rebound
+from harness.attacks.derived.functions import changed, only_here, plain_functions
 from harness.attacks.derived.ledger import Ledger, graft
 
 TABLES = (steps, gates, ranking, indices)  # the modules whose import fills RULES
@@ -89,7 +89,7 @@ class Substitutes(TorchFunctionMode):
     def _ruled(self, call: Call) -> Any:
         try:
             base = call.name.rstrip("_")
-            if base in _IN_PLACE and call.name == base + "_" and call.args[0].is_floating_point():
+            if base in _IN_PLACE and call.writes() and call.args[0].is_floating_point():
                 return self._in_place(call, base)
             return RULES.get(call.name, generic)(call)
         except (TypeError, RuntimeError, ValueError, IndexError, AttributeError, KeyError):
@@ -140,8 +140,7 @@ def substituted(model: nn.Module, x: Tensor, *, thorough: bool = False, openly: 
     with _ONE_AT_A_TIME, ExitStack() as stack:
         for owner, name, new in changes:
             stack.enter_context(changed(owner, name, new))
-        stack.enter_context(plain_functions(model))
-        stack.enter_context(rebound(model, lambda value: asked if value is grad_enabled else value))
+        stack.enter_context(plain_functions(model, lambda value: asked if value is grad_enabled else value))
         stack.enter_context(_no_backward_hooks(model))
         if thorough:
             stack.enter_context(_identities(model, x))
@@ -169,15 +168,19 @@ def _name_of(func: Callable[..., Any]) -> str:
 def _through(mode: Substitutes, call: Call) -> Any:
     """``detach`` and ``data``: the same storage, and the gradient goes on, but not to a leaf of the model's own."""
     source: Tensor = call.args[0]
-    if source.is_leaf and source.requires_grad:
+    if _own(source):
         return call.run()
     return source.view_as(source) if source.is_floating_point() else indices.shaped(call)
 
 
 def _writes_own(call: Call) -> bool:
     """Whether a leaf of the model's own is written to, which autograd allows where no gradient is recorded alone."""
-    target = next(call.tensors())
-    return call.writes() and target.is_leaf and target.requires_grad
+    return call.writes() and _own(next(call.tensors()))
+
+
+def _own(tensor: Tensor) -> bool:
+    """Whether the model made this leaf, for a gradient of its own."""
+    return tensor.is_leaf and tensor.requires_grad
 
 
 def _kept(mode: Substitutes, call: Call) -> Any:
@@ -195,7 +198,7 @@ def _require(mode: Substitutes, call: Call) -> Any:
 
 def _set_data(mode: Substitutes, call: Call) -> Any:
     target, source = call.args
-    if (target.is_leaf and target.requires_grad) or isinstance(target, nn.Parameter) or target.shape != source.shape:
+    if _own(target) or isinstance(target, nn.Parameter) or target.shape != source.shape:
         target.data = source.detach()
     else:
         target.copy_(source)
