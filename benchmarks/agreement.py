@@ -15,17 +15,18 @@ import torch
 import typer
 from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 from zoo import Bases
 from zoo.bases import THREAT
 
+from harness.api.specs import Precision
 from harness.attacks import resolve
-from harness.attacks.judging import PROBE
-from harness.attacks.rounding import search_arithmetic
-from harness.evaluation import judge, views_for
-from harness.modes import is_rough
-from harness.specs import Precision
+from harness.attacks.search.judge import PROBE
+from harness.compute.modes import is_rough
+from harness.evaluation.arithmetic import search_arithmetic
+from harness.evaluation.judge import judge
+from harness.evaluation.stand_ins import views_for
 
 
 def row(method: str, attack: str, seed: int, count: int, directory: Path) -> str:

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.models.base import heads_of, over_heads
-from harness.threat import Threat
+from harness.api.model import heads_of, over_heads
+from harness.api.threat import Threat
 from methods.ancra import asymmetric_similarity
 
 STEPS = 10

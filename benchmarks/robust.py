@@ -5,14 +5,14 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 from zoo import Bases
 
+from harness.api.data import Data, Split
+from harness.api.threat import Threat
 from harness.datasets import load
-from harness.datasets.base import Data, Split
-from harness.registry import load_plugins
-from harness.threat import Threat
+from harness.plugins import load_plugins
 
 # Of the training; and of the timed attacks, under which about half of the images stand.
 EPS, THREAT = 0.1, Threat("Linf", 0.15)

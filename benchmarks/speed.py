@@ -20,7 +20,7 @@ import torch
 import typer
 from torch import Tensor, nn
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 import peers
 from robust import THREAT as ROBUST_THREAT
@@ -33,14 +33,14 @@ from zoo import Bases
 from zoo.bases import THREAT as DIGITS_THREAT
 
 import harness
-from harness import registry
+from harness.api.method import Step, methods
+from harness.api.model import Inputs
 from harness.attacks import resolve
+from harness.compute.memory import keep_freed_memory
+from harness.compute.modes import computing_in, to_channels_last
 from harness.datasets.folder import load_folder
-from harness.evaluation import judge
-from harness.memory import keep_freed_memory
-from harness.method import Step
-from harness.models.base import Inputs
-from harness.modes import computing_in, to_channels_last
+from harness.evaluation.judge import Examples, judge
+from harness.plugins import load_plugins
 
 BATCH = 128
 LINF = harness.Threat("Linf", 8 / 255, 0.007)
@@ -82,10 +82,10 @@ def timed(settings: Settings, call: Callable[[], object]) -> float:
 @cache
 def student(name: str, device: str, ours: bool) -> tuple[nn.Module, torch.optim.Optimizer, Tensor, Tensor]:
     """A ResNet-18 for 100 classes in training, its optimiser, and one batch."""
-    registry.load_plugins()
+    load_plugins()
     torch.manual_seed(0)
     inputs = Inputs(3, 32, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-    model = registry.methods[name]().build_model("resnet18", 100, inputs).to(device).train()
+    model = methods[name]().build_model("resnet18", 100, inputs).to(device).train()
     if ours:
         to_channels_last(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=2e-4)
@@ -99,7 +99,7 @@ def our_step(name: str, settings: Settings) -> Turn:
 
     def call() -> None:
         with computing_in(settings.precision, x.device):
-            loss = registry.methods[name]().loss(model, x, y, LINF, step)
+            loss = methods[name]().loss(model, x, y, LINF, step)
         optimizer.zero_grad()
         loss.total.backward()
         optimizer.step()
@@ -134,7 +134,9 @@ def our_attack(kind: str, attack: str, settings: Settings) -> Turn:
     found = []
 
     def call() -> None:
-        judged = judge(model, x, y, resolve(attack), threat, views={}, seed=(0,), batch_size=500, precision=precision)
+        judged = judge(
+            model, Examples(x, y), resolve(attack), threat, views={}, seed=(0,), batch_size=500, precision=precision
+        )
         found.append(judged)
 
     seconds = timed(settings, call)

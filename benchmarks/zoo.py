@@ -13,7 +13,7 @@ from typing import Annotated
 import torch
 import typer
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 from zoo import BROKEN, HONEST, Bases, Row, cifar, evaluate_member
 from zoo.running import examine

@@ -6,21 +6,21 @@ The names below are loaded when first used, so that importing the package (and `
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import HarnessError
+from harness.api.errors import HarnessError
 from harness.version import __version__
 
 if TYPE_CHECKING:
-    from harness.diagnostics import Finding
-    from harness.library import Evaluation, evaluate
-    from harness.threat import Threat
+    from harness.api.threat import Threat
+    from harness.library.evaluate import Evaluation, evaluate
+    from harness.trust.findings import Finding
 
 __all__ = ["Evaluation", "Finding", "HarnessError", "Threat", "__version__", "evaluate"]
 
 _HOMES = {
-    "Evaluation": "harness.library",
-    "Finding": "harness.diagnostics",
-    "Threat": "harness.threat",
-    "evaluate": "harness.library",
+    "Evaluation": "harness.library.evaluate",
+    "Finding": "harness.trust.findings",
+    "Threat": "harness.api.threat",
+    "evaluate": "harness.library.evaluate",
 }
 
 

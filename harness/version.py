@@ -3,5 +3,5 @@
 __version__ = "0.1.0"
 
 # Part of every job's identity. Raise one when a change makes the same spec give other numbers.
-TRAINING_NUMERICS = 2
-EVALUATION_NUMERICS = 6
+TRAINING_NUMERICS = 3
+EVALUATION_NUMERICS = 7

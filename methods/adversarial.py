@@ -12,13 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.attacks.base import ascend
-from harness.method import LossTerms, Method, Step
-from harness.models.base import Heads, heads_of
-from harness.threat import Threat
-from methods.fields import check, count
-
-START_NOISE = 0.001
+from harness.api.method import LossTerms, Method, Step
+from harness.api.model import Heads, heads_of
+from harness.api.threat import Threat
+from harness.compute.ascent import ascend
+from methods.fields import check, count, real
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +33,6 @@ class Batch:
     def natural(self) -> Heads:
         """The heads on the natural images, with gradient: one forward pass, however many terms use it."""
         return heads_of(self.model, self.x, self.y)
-
-    def start(self, x: Tensor) -> Tensor:
-        """``x + 0.001 N(0, 1)``, where attacks begin that have no gradient, or little, at ``x`` itself."""
-        noise = torch.randn(x.shape, generator=self.step.generator, device=x.device, dtype=x.dtype)
-        return x + START_NOISE * noise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +51,7 @@ class AdversarialTraining(Method):
         check(self)
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, step: Step) -> LossTerms:
-        """See :meth:`harness.method.Method.loss`."""
+        """See :meth:`harness.api.method.Method.loss`."""
         return self.objective(Batch(model, x, y, threat, step))
 
     def objective(self, batch: Batch) -> LossTerms:
@@ -68,8 +61,8 @@ class AdversarialTraining(Method):
         return LossTerms(robust, {"robust": robust.detach()})
 
     def attack(self, batch: Batch) -> Tensor:
-        """Adversarial examples (N, C, H, W): PGD on the cross-entropy from ``x + 0.001 N(0, 1)``."""
-        return self.raise_cross_entropy(batch, start=batch.start(batch.x))
+        """Adversarial examples (N, C, H, W): PGD on the cross-entropy from a uniformly random point of the ball."""
+        return self.raise_cross_entropy(batch, start=batch.threat.random_start(batch.x, batch.step.generator))
 
     def over(self, term: Callable[..., Tensor], *heads: Heads) -> Tensor:
         """``term``, a scalar, of the logits (N, K) of each ``heads``; variants with auxiliary heads add theirs."""
@@ -95,6 +88,22 @@ class AdversarialTraining(Method):
             start=start,
             steps=self.attack_steps,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoisyStart(AdversarialTraining):
+    """Inner attacks that begin near the image: ``start_noise`` is a standard deviation, in units of the image."""
+
+    start_noise: float = real(0.001)
+
+    def start(self, batch: Batch, x: Tensor) -> Tensor:
+        """``x + start_noise N(0, 1)``, for objectives that have no gradient, or little, at ``x`` itself."""
+        noise = torch.randn(x.shape, generator=batch.step.generator, device=x.device, dtype=x.dtype)
+        return x + self.start_noise * noise
+
+    def attack(self, batch: Batch) -> Tensor:
+        """PGD on the cross-entropy from ``x + start_noise N(0, 1)``."""
+        return self.raise_cross_entropy(batch, start=self.start(batch, batch.x))
 
 
 def kl_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:

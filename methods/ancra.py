@@ -10,10 +10,9 @@ that writes its terms with ``over``. Composing a new variant takes a class witho
 
 :class:`NegativeContrast` or :class:`ReverseAttention` in the place of :class:`Ancra` give the ablations. The decorator
 ``dataclass`` is needed: it joins the hyperparameters of all parts. Every variant makes its adversarial examples with
-the variant's own attack, whatever the base's: PGD on the cross-entropy over heads, from ``x + 0.001 N(0, 1)``.
+the variant's own attack, whatever the base's: PGD on the cross-entropy over heads, from ``x + start_noise N(0, 1)``.
 """
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,21 +20,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.errors import HarnessError, UnknownName
-from harness.method import LossTerms, Paper
-from harness.models.base import Heads, Inputs, heads_of, over_heads
-from harness.modes import evaluating
-from harness.registry import models
-from methods.adversarial import AdversarialTraining, Batch
+from harness.api.errors import HarnessError, UnknownName
+from harness.api.method import LossTerms, Paper
+from harness.api.model import Classifier, Heads, Inputs, heads_of, over_heads
+from harness.compute.modes import evaluating
+from methods.adversarial import Batch, NoisyStart
 from methods.fields import count, real
 from methods.negatives import STRATEGIES, sample_random, sample_ranked
+from methods.reverse_attention import ReverseAttentionNetwork
 
-RANDOM_EPOCHS = 10
 _ATTACKED = "_adv"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Variant(AdversarialTraining):
+class Variant(NoisyStart):
     """What all variants share: where they come from, and the attack."""
 
     paper = Paper(
@@ -53,7 +51,7 @@ class Variant(AdversarialTraining):
 
     def attack(self, batch: Batch) -> Tensor:
         """PGD on the cross-entropy over heads, in the place of the base's attack."""
-        return AdversarialTraining.attack(self, batch)
+        return NoisyStart.attack(self, batch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,14 +66,13 @@ class ReverseAttention(Variant):
         Raises:
             HarnessError: if the model cannot be built with it.
         """
-        build = models[name]
-        if "reverse_attention" not in inspect.signature(build).parameters:
+        network = super().build_model(name, num_classes, inputs)
+        if not isinstance(network, Classifier):
             raise HarnessError(
-                f"model {name!r} has no reverse attention (its function takes no argument reverse_attention): "
-                "choose another model, or a method without it"
+                f"model {name!r} has no reverse attention (it is no harness.api.model.Classifier, whose blocks it "
+                "could follow): choose another model, or a method without it"
             )
-        model: nn.Module = build(num_classes, inputs, reverse_attention=True)
-        return model
+        return ReverseAttentionNetwork(network)
 
     def over(self, term: Callable[..., Tensor], *heads: Heads) -> Tensor:
         """``term(logits) + aux_weight * mean over the auxiliary heads of term(auxiliary)``."""
@@ -87,8 +84,8 @@ class NegativeContrast(Variant):
     """The base objective plus ``zeta * L_anc``, which pushes apart the predictions of examples of different classes.
 
     ``alpha`` = 1 freezes the natural anchor and moves only its negative, 0 the reverse. ``strategy`` chooses the
-    negatives (:mod:`methods.negatives`; the first 10 epochs are random); with ``_adv`` they are first attacked towards
-    the anchor's label. A batch of one class has no negatives: its term is 0.
+    negatives (:mod:`methods.negatives`; the first ``random_epochs`` are random); with ``_adv`` they are first attacked
+    towards the anchor's label. A batch of one class has no negatives: its term is 0.
 
     Raises:
         UnknownName: if the strategy is none of them.
@@ -98,6 +95,7 @@ class NegativeContrast(Variant):
     alpha: float = real(1.0, high=1.0)
     strategy: str = "random_adv"
     negatives_per_anchor: int = count(1)
+    random_epochs: int = count(10, low=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -130,7 +128,7 @@ class NegativeContrast(Variant):
     def negatives(self, batch: Batch) -> Tensor:
         """Indices (N, M) of the negatives of each example, ranked by the logits of the model in evaluation mode."""
         strategy = self.strategy.removesuffix(_ATTACKED)
-        if strategy == "random" or batch.step.epoch <= RANDOM_EPOCHS:
+        if strategy == "random" or batch.step.epoch <= self.random_epochs:
             return sample_random(batch.y, self.negatives_per_anchor, batch.step.generator)
         with evaluating(batch.model), torch.no_grad():
             logits = heads_of(batch.model, batch.x).logits
@@ -140,7 +138,7 @@ class NegativeContrast(Variant):
         """The negatives (N * M, C, H, W), attacked if the strategy says so.
 
         The attack is targeted PGD in the ball around the negative: it lowers the cross-entropy over heads of the
-        anchor's label, from ``x + 0.001 N(0, 1)``.
+        anchor's label, from ``x + start_noise N(0, 1)``.
         """
         x, target = batch.x[index.flatten()], batch.y.repeat_interleave(index.shape[1])
         if not self.strategy.endswith(_ATTACKED):
@@ -149,7 +147,7 @@ class NegativeContrast(Variant):
         def objective(heads: Heads) -> Tensor:
             return -self.over(lambda logits: F.cross_entropy(logits, target, reduction="sum"), heads)
 
-        return self.raise_over_heads(batch, objective, x, start=batch.start(x))
+        return self.raise_over_heads(batch, objective, x, start=self.start(batch, x))
 
 
 @dataclass(frozen=True, kw_only=True)

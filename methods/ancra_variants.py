@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from harness.method import method
+from harness.api.method import method
 from methods.ancra import Ancra, NegativeContrast, ReverseAttention
 from methods.mart import Mart
 from methods.pgd_at import PgdAt
@@ -42,24 +42,6 @@ class PgdAtAnc(NegativeContrast, PgdAt):
     group = "ablations"
 
 
-@method("trades-anc")
-@dataclass(frozen=True, kw_only=True)
-class TradesAnc(NegativeContrast, Trades):
-    """TRADES with negative contrast on a plain model."""
-
-    summary = "ablation: TRADES with negative contrast only"
-    group = "ablations"
-
-
-@method("mart-anc")
-@dataclass(frozen=True, kw_only=True)
-class MartAnc(NegativeContrast, Mart):
-    """MART with negative contrast on a plain model."""
-
-    summary = "ablation: MART with negative contrast only"
-    group = "ablations"
-
-
 @method("pgd-at-ra")
 @dataclass(frozen=True, kw_only=True)
 class PgdAtRa(ReverseAttention, PgdAt):
@@ -69,12 +51,30 @@ class PgdAtRa(ReverseAttention, PgdAt):
     group = "ablations"
 
 
+@method("trades-anc")
+@dataclass(frozen=True, kw_only=True)
+class TradesAnc(NegativeContrast, Trades):
+    """TRADES with negative contrast on a plain model."""
+
+    summary = "ablation: TRADES with negative contrast only"
+    group = "ablations"
+
+
 @method("trades-ra")
 @dataclass(frozen=True, kw_only=True)
 class TradesRa(ReverseAttention, Trades):
     """TRADES on a model with reverse attention."""
 
     summary = "ablation: TRADES with reverse attention only"
+    group = "ablations"
+
+
+@method("mart-anc")
+@dataclass(frozen=True, kw_only=True)
+class MartAnc(NegativeContrast, Mart):
+    """MART with negative contrast on a plain model."""
+
+    summary = "ablation: MART with negative contrast only"
     group = "ablations"
 
 

@@ -4,7 +4,7 @@ from dataclasses import Field, dataclass, field, fields
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import HarnessError
+from harness.api.errors import HarnessError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -33,9 +33,9 @@ def real(default: float, *, low: float = 0.0, high: float = inf) -> Any:
     return field(default=default, metadata={"range": _Range(low, high, float)})
 
 
-def count(default: int) -> Any:
-    """A dataclass field for a whole number of at least 1."""
-    return field(default=default, metadata={"range": _Range(1, inf, int)})
+def count(default: int, *, low: int = 1) -> Any:
+    """A dataclass field for a whole number of at least ``low``."""
+    return field(default=default, metadata={"range": _Range(low, inf, int)})
 
 
 def check(method: "DataclassInstance") -> None:

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.method import LossTerms, Paper, method
-from harness.models.base import heads_of
-from methods.adversarial import AdversarialTraining, Batch, kl_divergence
+from harness.api.method import LossTerms, Paper, method
+from harness.api.model import heads_of
+from methods.adversarial import Batch, NoisyStart, kl_divergence
 from methods.fields import real
 
 
 @method("mart")
 @dataclass(frozen=True, kw_only=True)
-class Mart(AdversarialTraining):
+class Mart(NoisyStart):
     """``BCE(x_adv, y) + beta * KL(p(x) || p(x_adv)) * (1 - p_y(x))``, where ``x_adv`` raises the cross-entropy.
 
     Wang et al. 2020, https://openreview.net/forum?id=rklOg6EFwS, section 3, the objective of algorithm 1 (``beta`` is

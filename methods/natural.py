@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.method import LossTerms, Method, Step, method
-from harness.models.base import heads_of
-from harness.threat import Threat
+from harness.api.method import LossTerms, Method, Step, method
+from harness.api.model import heads_of
+from harness.api.threat import Threat
 
 
 @method("natural")

@@ -2,10 +2,8 @@
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from harness.method import Paper, method
-from methods.adversarial import AdversarialTraining, Batch
+from harness.api.method import Paper, method
+from methods.adversarial import AdversarialTraining
 
 
 @method("pgd-at")
@@ -28,7 +26,3 @@ class PgdAt(AdversarialTraining):
   year      = {2018}
 }""",
     )
-
-    def attack(self, batch: Batch) -> Tensor:
-        """PGD on the cross-entropy from a uniformly random point of the ball."""
-        return self.raise_cross_entropy(batch, start=batch.threat.random_start(batch.x, batch.step.generator))

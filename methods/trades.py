@@ -6,16 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.method import LossTerms, Paper, method
-from harness.models.base import Heads, heads_of
-from harness.modes import evaluating
-from methods.adversarial import AdversarialTraining, Batch, kl_divergence
+from harness.api.method import LossTerms, Paper, method
+from harness.api.model import Heads, heads_of
+from harness.compute.modes import evaluating
+from methods.adversarial import Batch, NoisyStart, kl_divergence
 from methods.fields import real
 
 
 @method("trades")
 @dataclass(frozen=True, kw_only=True)
-class Trades(AdversarialTraining):
+class Trades(NoisyStart):
     """``CE(x, y) + beta * KL(p(x) || p(x_adv))``, where ``x_adv`` raises the same divergence.
 
     Zhang et al. 2019, https://arxiv.org/abs/1901.08573, equation 5 with the cross-entropy as surrogate and
@@ -47,11 +47,11 @@ class Trades(AdversarialTraining):
         return LossTerms(natural + self.beta * robust, {"natural": natural.detach(), "robust": robust.detach()})
 
     def attack(self, batch: Batch) -> Tensor:
-        """PGD on the divergence from ``x + 0.001 N(0, 1)`` (it has no gradient at ``x``); ``p(x)`` is computed once."""
+        """PGD on the divergence from ``x + start_noise N(0, 1)`` (at ``x`` it has no gradient); ``p(x)`` is computed once."""
         with evaluating(batch.model), torch.no_grad():
             clean = heads_of(batch.model, batch.x)
 
         def divergence(heads: Heads) -> Tensor:
             return self.over(lambda p, q: kl_divergence(p, q).sum(), clean, heads)
 
-        return self.raise_over_heads(batch, divergence, batch.x, start=batch.start(batch.x))
+        return self.raise_over_heads(batch, divergence, batch.x, start=self.start(batch, batch.x))

@@ -1,1 +1,4 @@
-"""Tables and plots of what the store holds. Reads data frames; computes no accuracy of its own."""
+"""Tables and plots of what the store holds.
+
+Reads data frames; must not know torch or the harness, and computes no accuracy of its own.
+"""

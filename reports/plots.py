@@ -1,6 +1,6 @@
 """Figures of the results, drawn without a display; a method has the same colour in all of them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import ceil
 from typing import TYPE_CHECKING
@@ -12,31 +12,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from reports.order import ordered_methods
+from reports.methods import colours, ordered_methods
 from reports.table import Cell, Comparison, Row, comparisons
 from results.errors import HarnessError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-# Okabe & Ito 2008 (https://jfly.uni-koeln.de/color/) and Tol 2021 (https://personal.sron.nl/~pault/):
-# light for a base method, dark for ANCRA over it, so that the pairs differ in grey too.
-_COLOURS = {
-    "natural": "#767676",
-    "pgd-at": "#56b4e9",
-    "trades": "#e69f00",
-    "mart": "#cc79a7",
-    "pgd-at-ancra": "#0072b2",
-    "trades-ancra": "#b34700",
-    "mart-ancra": "#882255",
-    "pgd-at-anc": "#009e73",
-    "pgd-at-ra": "#117733",
-    "trades-anc": "#999933",
-    "trades-ra": "#665500",
-    "mart-anc": "#44aa99",
-    "mart-ra": "#332288",
-}
-_OTHER_COLOURS = ("#000000", "#ee3377", "#33bbee", "#ddaa33", "#aa3377", "#228833")
 _STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
@@ -63,14 +45,6 @@ def style() -> Iterator[None]:
     """Draw and save figures in this house's style, whatever the user's matplotlibrc says."""
     with matplotlib.style.context(["default", _STYLE]):
         yield
-
-
-def colours(methods: Iterable[str]) -> dict[str, str]:
-    """A colour for each method; those without one of their own take turns in the order of the tables."""
-    names = ordered_methods(methods)
-    others = [name for name in names if name not in _COLOURS]
-    turns = {name: _OTHER_COLOURS[index % len(_OTHER_COLOURS)] for index, name in enumerate(others)}
-    return {name: _COLOURS.get(name) or turns[name] for name in names}
 
 
 def accuracy_bars(frame: "DataFrame") -> Figure:

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from harness.errors import UnknownName
 from reports.table.build import SETTING, check, comparison
-from reports.table.comparison import WORST_CASE, Comparison
+from reports.table.comparison import Comparison
 from results.compare import compare, sentence
-from results.errors import HarnessError
+from results.errors import HarnessError, UnknownName
+from results.names import WORST_CASE
 
 if TYPE_CHECKING:
     from pandas import DataFrame

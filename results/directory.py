@@ -17,13 +17,14 @@ from results.files import (
     LINE,
     SPEC,
     TRAIN_RESULT,
-    DiagnoseSpec,
-    EvaluateSpec,
+    DiagnoseFile,
+    EvaluateFile,
     Line,
     Result,
-    TrainSpec,
+    TrainFile,
 )
-from results.schema import Diagnosis, Epoch, Evaluation, Job, Training
+from results.layout import JobFiles
+from results.schema import StoredDiagnosis, StoredEpoch, StoredEvaluation, StoredJob, StoredTraining
 from results.verdicts import Verdicts, pack
 
 T = TypeVar("T")
@@ -31,10 +32,11 @@ T = TypeVar("T")
 
 def is_finished(directory: Path) -> bool:
     """Whether the job has an outcome, good or bad: until then its directory belongs to a worker."""
-    return (directory / "result.json").exists() or (directory / "failure.json").exists()
+    files = JobFiles(directory)
+    return files.result.exists() or files.failure.exists()
 
 
-def read_job(directory: Path) -> Job:
+def read_job(directory: Path) -> StoredJob:
     """The job in ``directory``, with its history or verdicts, as an object not yet stored.
 
     ``result.json`` counts before ``failure.json``, which an earlier try may have left. A failed job has no history.
@@ -42,15 +44,14 @@ def read_job(directory: Path) -> Job:
     Raises:
         HarnessError: if a file is missing or damaged or two files disagree; the message names the file.
     """
-    spec_text = _bytes(directory / "spec.json")
-    spec = _parse(SPEC, spec_text, directory / "spec.json")
-    train = spec if isinstance(spec, TrainSpec) else spec.train
+    files = JobFiles(directory)
+    spec_text = _bytes(files.spec)
+    spec = _parse(SPEC, spec_text, files.spec)
+    train = spec if isinstance(spec, TrainFile) else spec.train
     if not is_finished(directory):
-        raise HarnessError(
-            f"{directory / 'result.json'} is missing: the job has not finished; `harness run` resumes it"
-        )
+        raise HarnessError(f"{files.result} is missing: the job has not finished; `harness run` resumes it")
     common: dict[str, Any] = {
-        "id": directory.name,
+        "id": files.id,
         "kind": spec.kind,
         "method": train.method.name,
         "dataset": train.dataset.name,
@@ -60,19 +61,16 @@ def read_job(directory: Path) -> Job:
         "threat_eps": spec.threat.eps,
         "spec": json.loads(spec_text),
     }
-    if not (directory / "result.json").exists():
-        return _failed(directory, common)
-    if isinstance(spec, TrainSpec):
-        return _trained(directory, common)
-    return (
-        _evaluated(directory, common, spec) if isinstance(spec, EvaluateSpec) else _diagnosed(directory, common, spec)
-    )
+    if not files.result.exists():
+        return _failed(files, common)
+    if isinstance(spec, TrainFile):
+        return _trained(files, common)
+    return _evaluated(files, common, spec) if isinstance(spec, EvaluateFile) else _diagnosed(files, common, spec)
 
 
-def _failed(directory: Path, common: dict[str, Any]) -> Job:
-    path = directory / "failure.json"
-    failure = _parse(FAILURE, _bytes(path), path)
-    return Job(
+def _failed(files: JobFiles, common: dict[str, Any]) -> StoredJob:
+    failure = _parse(FAILURE, _bytes(files.failure), files.failure)
+    return StoredJob(
         **common,
         state="failed",
         error=failure.error,
@@ -83,36 +81,34 @@ def _failed(directory: Path, common: dict[str, Any]) -> Job:
     )
 
 
-def _trained(directory: Path, common: dict[str, Any]) -> Job:
-    path = directory / "result.json"
-    result = _parse(TRAIN_RESULT, _bytes(path), path)
-    epochs = list(_history(directory / "history.jsonl"))
+def _trained(files: JobFiles, common: dict[str, Any]) -> StoredJob:
+    result = _parse(TRAIN_RESULT, _bytes(files.result), files.result)
+    epochs = list(_history(files.history))
     if [epoch.epoch for epoch in epochs] != list(range(1, result.epochs + 1)):
         found = ", ".join(str(epoch.epoch) for epoch in epochs)
         raise HarnessError(
-            f"{directory / 'history.jsonl'} must hold the epochs 1 to {result.epochs} once each and in order "
+            f"{files.history} must hold the epochs 1 to {result.epochs} once each and in order "
             f"(as result.json says), got {found or 'none'}"
         )
-    training = Training(
+    training = StoredTraining(
         best_epoch=result.best_epoch,
         total_epochs=result.epochs,
         images_per_second=result.images_per_second,
         peak_memory=result.peak_memory,
         parameters=result.parameters,
     )
-    return Job(**common, **_done(directory, result), training=training, epochs=epochs)
+    return StoredJob(**common, **_done(files, result), training=training, epochs=epochs)
 
 
-def _evaluated(directory: Path, common: dict[str, Any], spec: EvaluateSpec) -> Job:
-    path = directory / "result.json"
-    result = _parse(EVALUATE_RESULT, _bytes(path), path)
-    verdicts = _verdicts(directory / "verdicts.npy")
+def _evaluated(files: JobFiles, common: dict[str, Any], spec: EvaluateFile) -> StoredJob:
+    result = _parse(EVALUATE_RESULT, _bytes(files.result), files.result)
+    verdicts = _verdicts(files.verdicts)
     if (len(verdicts), verdicts.sum()) != (result.examples, result.correct):
         raise HarnessError(
-            f"{directory / 'verdicts.npy'} has {verdicts.sum()} of {len(verdicts)} examples correct, "
+            f"{files.verdicts} has {verdicts.sum()} of {len(verdicts)} examples correct, "
             f"but result.json says {result.correct} of {result.examples}"
         )
-    evaluation = Evaluation(
+    evaluation = StoredEvaluation(
         train_id=spec.train_id,
         checkpoint=spec.checkpoint,
         attack=spec.attack.name,
@@ -122,16 +118,14 @@ def _evaluated(directory: Path, common: dict[str, Any], spec: EvaluateSpec) -> J
         verdicts=pack(verdicts),
         forwards=result.forwards,
         warnings=result.warnings,
-        stages=result.stages,
         details=result.details,
     )
-    return Job(**common, **_done(directory, result), evaluation=evaluation)
+    return StoredJob(**common, **_done(files, result), evaluation=evaluation)
 
 
-def _diagnosed(directory: Path, common: dict[str, Any], spec: DiagnoseSpec) -> Job:
-    path = directory / "result.json"
-    result = _parse(DIAGNOSE_RESULT, _bytes(path), path)
-    diagnosis = Diagnosis(
+def _diagnosed(files: JobFiles, common: dict[str, Any], spec: DiagnoseFile) -> StoredJob:
+    result = _parse(DIAGNOSE_RESULT, _bytes(files.result), files.result)
+    diagnosis = StoredDiagnosis(
         train_id=spec.train_id,
         checkpoint=spec.checkpoint,
         verdict=result.verdict,
@@ -139,12 +133,12 @@ def _diagnosed(directory: Path, common: dict[str, Any], spec: DiagnoseSpec) -> J
         probes=result.probes,
         evaluations=spec.evaluations,
     )
-    return Job(**common, **_done(directory, result), diagnosis=diagnosis)
+    return StoredJob(**common, **_done(files, result), diagnosis=diagnosis)
 
 
-def _done(directory: Path, result: Result) -> dict[str, Any]:
-    if result.id != directory.name:
-        raise HarnessError(f"{directory / 'result.json'} is of job {result.id}: its directory must bear that name")
+def _done(files: JobFiles, result: Result) -> dict[str, Any]:
+    if result.id != files.id:
+        raise HarnessError(f"{files.result} is of job {result.id}: its directory must bear that name")
     return {
         "state": "done",
         "started": _utc(result.started),
@@ -157,10 +151,10 @@ def _done(directory: Path, result: Result) -> dict[str, Any]:
     }
 
 
-def _history(path: Path) -> Iterator[Epoch]:
+def _history(path: Path) -> Iterator[StoredEpoch]:
     for number, text in enumerate(_bytes(path).splitlines(), start=1):
         line = _parse(LINE, text, path, f" line {number}")
-        yield Epoch(**{name: getattr(line, name) for name in Line.model_fields})
+        yield StoredEpoch(**{name: getattr(line, name) for name in Line.model_fields})
 
 
 def _verdicts(path: Path) -> Verdicts:

@@ -1,5 +1,25 @@
-"""The one base class of errors that a user can mend."""
+"""Errors that a user can mend: each says what was given, what is wrong and what would be right."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class HarnessError(Exception):
     """Something the user can fix: the command line prints it without a traceback and exits with 2."""
+
+
+class UnknownName(HarnessError):
+    """A name that nothing is registered under; the message offers the nearest one."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = get_close_matches(name, names, n=1, cutoff=0.5)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        super().__init__(f"unknown {kind} {name!r}.{hint} Known: {', '.join(names)}.")
+
+
+class NameTaken(HarnessError):
+    """Two owners claim one name; the message names both."""
+
+    def __init__(self, kind: str, name: str, owner: str, claimant: str) -> None:
+        super().__init__(f"{kind} {name!r} is defined twice, by {owner} and by {claimant}: rename one of them.")

@@ -31,7 +31,7 @@ class Threat(File):
     eps: float
 
 
-class TrainSpec(File):
+class TrainFile(File):
     """``spec.json`` of a training."""
 
     kind: Literal["train"]
@@ -42,22 +42,22 @@ class TrainSpec(File):
     seed: int
 
 
-class EvaluateSpec(File):
+class EvaluateFile(File):
     """``spec.json`` of an evaluation."""
 
     kind: Literal["evaluate"]
-    train: TrainSpec
+    train: TrainFile
     train_id: str
     checkpoint: str
     attack: Named
     threat: Threat
 
 
-class DiagnoseSpec(File):
+class DiagnoseFile(File):
     """``spec.json`` of a diagnosis."""
 
     kind: Literal["diagnose"]
-    train: TrainSpec
+    train: TrainFile
     train_id: str
     checkpoint: str
     threat: Threat
@@ -95,7 +95,6 @@ class EvaluateResult(Result):
     examples: int = Field(ge=1)
     forwards: int
     warnings: list[str] = []
-    stages: dict[str, Any] | None = None
     details: dict[str, Any] = {}
 
 
@@ -141,8 +140,8 @@ class Line(File):
     seconds: float | None = None
 
 
-Spec = TrainSpec | EvaluateSpec | DiagnoseSpec
-SPEC: TypeAdapter[Spec] = TypeAdapter(Annotated[Spec, Field(discriminator="kind")])
+SpecFile = TrainFile | EvaluateFile | DiagnoseFile
+SPEC: TypeAdapter[SpecFile] = TypeAdapter(Annotated[SpecFile, Field(discriminator="kind")])
 TRAIN_RESULT, EVALUATE_RESULT = TypeAdapter(TrainResult), TypeAdapter(EvaluateResult)
 DIAGNOSE_RESULT = TypeAdapter(DiagnoseResult)
 FAILURE, LINE = TypeAdapter(Failure), TypeAdapter(Line)

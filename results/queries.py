@@ -1,7 +1,6 @@
 """Questions to the store; the answers are data frames, or the verdicts of one attack."""
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,8 @@ from sqlalchemy.orm import joinedload
 
 from results.errors import HarnessError
 from results.labels import protocol_id
-from results.schema import Diagnosis, Epoch, Evaluation, Job
+from results.names import NATURAL, WORST_CASE, attack_rank, ordered_attacks
+from results.schema import StoredDiagnosis, StoredEpoch, StoredEvaluation, StoredJob
 from results.statistics import wilson
 from results.verdicts import Verdicts, unpack
 
@@ -32,18 +32,13 @@ COLUMNS = (*_TRAINING, "checkpoint", "attack", *_SCORE, *_TRUST, *_COST, *_ORIGI
 _EPOCH = ("epoch", "lr", "loss", "validation_natural", "validation_robust")
 _SPEED = ("images_per_second", "peak_memory", "seconds")
 HISTORY_COLUMNS = (*_TRAINING, "train_id", *_EPOCH, *_SPEED)
-_TIMES = ("started", "finished", "seconds")
-_CIRCUMSTANCES = ("device", "code", "error", "log")
-JOB_COLUMNS = ("id", "kind", "state", *_TRAINING, "checkpoint", "attack", "threat", *_TIMES, *_CIRCUMSTANCES)
 _MOST_REASONS = 3
-NATURAL, WORST_CASE = "natural", "worst-case"
 VERDICTS = "verdicts"
 
 
 def long_form(
     store: "Store",
     *,
-    order: Sequence[str] = (),
     evaluations: Collection[str] | None = None,
     with_verdicts: bool = False,
     **equal: object,
@@ -55,8 +50,8 @@ def long_form(
     line) are text. ``verdict``, its worst three reasons ``why`` and the codes of all its ``findings`` are those of the
     training's checkpoint under the threat: of several diagnoses the one that judged most of the evaluations, then the
     latest; without one it is ``suspect``.
-    Trainings that differ in their seed alone share a ``protocol``. Rows are in the order of methods, then of data set,
-    model, seed, training, threat, checkpoint and attack, with ``natural`` first and ``worst-case`` last.
+    Trainings that differ in their seed alone share a ``protocol``. Rows are in the order of methods by name, then of data
+    set, model, seed, training, threat, checkpoint and attack, with ``natural`` first and ``worst-case`` last.
 
     The row ``worst-case`` counts the examples that withstand everything: the intersection of the verdicts on one
     training's checkpoint under one threat, the natural ones among them (the unchanged image lies in the ball).
@@ -66,7 +61,6 @@ def long_form(
 
     Args:
         store: the open store.
-        order: methods in the order wanted; the others follow alphabetically.
         evaluations: ids of the evaluations to look at, all by default; worst cases are over these alone.
         with_verdicts: add a column ``verdicts``: whether each example was still classified correctly, bool (N,).
         equal: a column's value, or a list, tuple or set of the values wanted, such as ``checkpoint="best"``.
@@ -77,56 +71,26 @@ def long_form(
     _check_columns(equal, COLUMNS)
     scored = _scored(_evaluations(store, evaluations), _diagnoses(store))
     rows = [{**row, VERDICTS: bits} for row, bits in scored if _matches(row, equal)]
-    rows.sort(key=lambda row: _place(row, order))
+    rows.sort(key=_place)
     return _frame(rows, (*COLUMNS, VERDICTS) if with_verdicts else COLUMNS)
 
 
-def verdicts(store: "Store", train_id: str, checkpoint: str, attack: str, **equal: object) -> Verdicts:
-    """Whether each test example, in the official order, was still classified correctly: bool (N,).
-
-    Of evaluations that differ in the number of examples alone, the longest. ``equal`` narrows the choice by columns
-    of :func:`long_form`, such as ``threat="Linf 8/255"``. For ``worst-case`` the intersection, as explained there.
-
-    Raises:
-        HarnessError: if there is no such evaluation, or several with different threats or parameters.
-    """
-    _check_columns(equal, COLUMNS)
-    wanted = {**equal, "train_id": train_id, "checkpoint": checkpoint, "attack": attack}
-    found = [(row, bits) for row, bits in _scored(_evaluations(store), _diagnoses(store)) if _matches(row, wanted)]
-    what = f"{attack!r} on the {checkpoint!r} checkpoint of {train_id}"
-    if not found:
-        raise HarnessError(f"there is no evaluation of {what}; `harness results` lists those there are")
-    kinds = sorted({f"{row['threat']} {row['attack_params']}" for row, _ in found})
-    if len(kinds) > 1:
-        raise HarnessError(
-            f"there are several evaluations of {what}: {'; '.join(kinds)}. Name threat or attack_params."
-        )
-    return max(found, key=lambda pair: len(pair[1]))[1]
-
-
-def history(store: "Store", *, order: Sequence[str] = (), **equal: object) -> "DataFrame":
+def history(store: "Store", **equal: object) -> "DataFrame":
     """One row for each epoch of each finished training; the loss by term in columns ``term:NAME``.
 
     Accuracies are fractions, ``peak_memory`` bytes, ``seconds`` wall time; what a training did not measure is missing.
-    ``order`` and ``equal`` are as in :func:`long_form`.
+    ``equal`` is as in :func:`long_form`.
 
     Raises:
         HarnessError: if ``equal`` names a column that does not exist.
     """
     _check_columns(equal, HISTORY_COLUMNS)
     with store.reading() as session:
-        epochs = session.scalars(select(Epoch).options(joinedload(Epoch.job))).all()
+        epochs = session.scalars(select(StoredEpoch).options(joinedload(StoredEpoch.job))).all()
     rows = [row for row in map(_epoch, epochs) if _matches(row, equal)]
-    rows.sort(key=lambda row: (*_first(row, order), row["epoch"]))
+    rows.sort(key=lambda row: (*_first(row), row["epoch"]))
     terms = dict.fromkeys(name for row in rows for name in row if name.startswith("term:"))
     return _frame(rows, (*HISTORY_COLUMNS, *terms))
-
-
-def jobs(store: "Store") -> "DataFrame":
-    """One row for each finished job, done or failed, in the order in which they finished (times in ISO 8601, UTC)."""
-    with store.reading() as session:
-        found = session.scalars(select(Job).options(joinedload(Job.evaluation)).order_by(Job.finished, Job.id)).all()
-    return _frame([_job(job) for job in found], JOB_COLUMNS)
 
 
 def to_csv(frame: "DataFrame") -> str:
@@ -140,20 +104,22 @@ def to_json(frame: "DataFrame") -> str:
     return json.dumps(plain.to_dict("records"), indent=2, allow_nan=False, ensure_ascii=False)
 
 
-def _evaluations(store: "Store", ids: Collection[str] | None = None) -> list[Evaluation]:
+def _evaluations(store: "Store", ids: Collection[str] | None = None) -> list[StoredEvaluation]:
     with store.reading() as session:
         found = session.scalars(
-            select(Evaluation).options(joinedload(Evaluation.job)).order_by(Evaluation.job_id)
+            select(StoredEvaluation).options(joinedload(StoredEvaluation.job)).order_by(StoredEvaluation.job_id)
         ).all()
     return [evaluation for evaluation in found if ids is None or evaluation.job_id in ids]
 
 
-def _diagnoses(store: "Store") -> list[Diagnosis]:
+def _diagnoses(store: "Store") -> list[StoredDiagnosis]:
     with store.reading() as session:
-        return list(session.scalars(select(Diagnosis).options(joinedload(Diagnosis.job))).all())
+        return list(session.scalars(select(StoredDiagnosis).options(joinedload(StoredDiagnosis.job))).all())
 
 
-def _scored(evaluations: Iterable[Evaluation], diagnoses: Iterable[Diagnosis]) -> Iterator[tuple[Record, Verdicts]]:
+def _scored(
+    evaluations: Iterable[StoredEvaluation], diagnoses: Iterable[StoredDiagnosis]
+) -> Iterator[tuple[Record, Verdicts]]:
     """Every row of the long form with its verdicts."""
     diagnosed, groups = defaultdict(list), defaultdict(list)
     for diagnosis in diagnoses:
@@ -166,13 +132,13 @@ def _scored(evaluations: Iterable[Evaluation], diagnoses: Iterable[Diagnosis]) -
             yield {**row, **trust}, bits
 
 
-def _subject(each: Evaluation | Diagnosis) -> tuple[object, ...]:
+def _subject(each: StoredEvaluation | StoredDiagnosis) -> tuple[object, ...]:
     """What a verdict belongs to: one checkpoint of one training under one threat."""
     return each.train_id, each.checkpoint, each.job.threat_norm, each.job.threat_eps
 
 
-def _trust(diagnoses: Iterable[Diagnosis], evaluations: set[str]) -> Record:
-    def covers(each: Diagnosis) -> tuple[int, str]:
+def _trust(diagnoses: Iterable[StoredDiagnosis], evaluations: set[str]) -> Record:
+    def covers(each: StoredDiagnosis) -> tuple[int, str]:
         return len(evaluations.intersection(each.evaluations)), each.job.finished
 
     chosen = max(diagnoses, key=covers, default=None)
@@ -190,7 +156,7 @@ def _worst_cases(group: Sequence[tuple[Record, Verdicts]]) -> Iterator[tuple[Rec
     """For each number of examples, the row over every evaluation that has so many; none over natural ones alone."""
     for n in sorted({len(bits) for _, bits in group}):
         rows = [row for row, bits in group if len(bits) >= n]
-        over = sorted({row["attack"] for row in rows}, key=_attack_place)
+        over = ordered_attacks(row["attack"] for row in rows)
         if over != [NATURAL]:
             withstood: Verdicts = np.logical_and.reduce([bits[:n] for _, bits in group if len(bits) >= n])
             yield (
@@ -209,7 +175,7 @@ def _worst_cases(group: Sequence[tuple[Record, Verdicts]]) -> Iterator[tuple[Rec
             )
 
 
-def _measured(evaluation: Evaluation) -> Record:
+def _measured(evaluation: StoredEvaluation) -> Record:
     job = evaluation.job
     return {
         **_training(job, evaluation.train_id),
@@ -235,20 +201,15 @@ def _score(correct: int, n: int) -> Record:
     return {"accuracy": correct / n, "ci_low": low, "ci_high": high, "examples": n}
 
 
-def _training(job: Job, train_id: str) -> Record:
+def _training(job: StoredJob, train_id: str) -> Record:
     spec = job.spec.get("train", job.spec)
     return {**{name: getattr(job, name) for name in _TRAINING}, "protocol": protocol_id(spec), "train_id": train_id}
 
 
-def _epoch(epoch: Epoch) -> Record:
+def _epoch(epoch: StoredEpoch) -> Record:
     measured = {name: getattr(epoch, name) for name in (*_EPOCH, *_SPEED)}
     terms = {f"term:{name}": value for name, value in epoch.terms.items()}
     return {**_training(epoch.job, epoch.job_id), **measured, **terms}
-
-
-def _job(job: Job) -> Record:
-    attacked = {name: getattr(job.evaluation, name, None) for name in ("checkpoint", "attack")}
-    return {**attacked, **{name: getattr(job, name) for name in JOB_COLUMNS if name not in attacked}}
 
 
 def _check_columns(equal: Iterable[str], columns: Sequence[str]) -> None:
@@ -264,23 +225,14 @@ def _matches(row: Record, equal: Mapping[str, object]) -> bool:
     )
 
 
-def _first(row: Record, order: Sequence[str]) -> tuple[Any, ...]:
-    """What every table is sorted by: method (in the order given, then by name), and the other marks of a training."""
-    method = row["method"]
-    rank = order.index(method) if method in order else len(order)
-    return rank, method, row["dataset"], row["model"], row["seed"], row["train_id"]
+def _first(row: Record) -> tuple[Any, ...]:
+    """What every frame is sorted by: method, and the other marks of a training."""
+    return row["method"], row["dataset"], row["model"], row["seed"], row["train_id"]
 
 
-def _place(row: Record, order: Sequence[str]) -> tuple[Any, ...]:
-    attack = (*_attack_place(row["attack"]), row["attack_params"], row["examples"], row["evaluate_id"] or "")
-    return *_first(row, order), row["threat"], row["checkpoint"], attack
-
-
-def _attack_place(attack: str) -> tuple[Any, ...]:
-    """``natural`` first, ``worst-case`` last, and ``pgd-20`` before ``pgd-100``."""
-    parts = re.split(r"(\d+)", attack)
-    numbered = [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
-    return attack == WORST_CASE, attack != NATURAL, numbered
+def _place(row: Record) -> tuple[Any, ...]:
+    attack = (attack_rank(row["attack"]), row["attack_params"], row["examples"], row["evaluate_id"] or "")
+    return *_first(row), row["threat"], row["checkpoint"], attack
 
 
 def _frame(rows: Sequence[Record], columns: Sequence[str]) -> "DataFrame":

@@ -27,7 +27,7 @@ class Base(MappedAsDataclass, DeclarativeBase, kw_only=True):
     }
 
 
-class Job(Base):
+class StoredJob(Base):
     """A finished job, with all that is needed to run it again.
 
     ``spec`` is the whole resolved specification; the columns from ``method`` to ``threat_eps`` repeat what queries
@@ -58,10 +58,10 @@ class Job(Base):
     traceback: Mapped[str | None] = mapped_column(Text, default=None)
     log: Mapped[str | None] = mapped_column(default=None)
 
-    training: Mapped["Training | None"] = relationship(back_populates="job", default=None)
-    evaluation: Mapped["Evaluation | None"] = relationship(back_populates="job", default=None)
-    diagnosis: Mapped["Diagnosis | None"] = relationship(back_populates="job", default=None)
-    epochs: Mapped[list["Epoch"]] = relationship(back_populates="job", default_factory=list)
+    training: Mapped["StoredTraining | None"] = relationship(back_populates="job", default=None)
+    evaluation: Mapped["StoredEvaluation | None"] = relationship(back_populates="job", default=None)
+    diagnosis: Mapped["StoredDiagnosis | None"] = relationship(back_populates="job", default=None)
+    epochs: Mapped[list["StoredEpoch"]] = relationship(back_populates="job", default_factory=list)
 
     @property
     def threat(self) -> str:
@@ -69,26 +69,26 @@ class Job(Base):
         return threat_label(self.threat_norm, self.threat_eps)
 
 
-class Training(Base):
+class StoredTraining(Base):
     """What a training ended with. ``peak_memory`` is in bytes (None where it cannot be measured)."""
 
     __tablename__ = "trainings"
 
-    job_id: Mapped[str] = mapped_column(ForeignKey(Job.id, ondelete="CASCADE"), primary_key=True, init=False)
+    job_id: Mapped[str] = mapped_column(ForeignKey(StoredJob.id, ondelete="CASCADE"), primary_key=True, init=False)
     best_epoch: Mapped[int]
     total_epochs: Mapped[int]
     images_per_second: Mapped[float]
     peak_memory: Mapped[int | None] = mapped_column(BigInteger)
     parameters: Mapped[int] = mapped_column(BigInteger)
-    job: Mapped[Job] = relationship(back_populates="training", init=False, repr=False)
+    job: Mapped[StoredJob] = relationship(back_populates="training", init=False, repr=False)
 
 
-class Epoch(Base):
+class StoredEpoch(Base):
     """One epoch of a training's history; accuracies are fractions, ``terms`` the loss by named term."""
 
     __tablename__ = "epochs"
 
-    job_id: Mapped[str] = mapped_column(ForeignKey(Job.id, ondelete="CASCADE"), primary_key=True, init=False)
+    job_id: Mapped[str] = mapped_column(ForeignKey(StoredJob.id, ondelete="CASCADE"), primary_key=True, init=False)
     epoch: Mapped[int] = mapped_column(primary_key=True)
     lr: Mapped[float]
     loss: Mapped[float]
@@ -98,10 +98,10 @@ class Epoch(Base):
     images_per_second: Mapped[float | None]
     peak_memory: Mapped[int | None] = mapped_column(BigInteger)
     seconds: Mapped[float | None]
-    job: Mapped[Job] = relationship(back_populates="epochs", init=False, repr=False)
+    job: Mapped[StoredJob] = relationship(back_populates="epochs", init=False, repr=False)
 
 
-class Evaluation(Base):
+class StoredEvaluation(Base):
     """One model under one attack. ``verdicts`` are ``examples`` bits (see :mod:`results.verdicts`).
 
     ``train_id`` names the job that trained the model; that job may be unknown here, where only the evaluations of
@@ -110,7 +110,7 @@ class Evaluation(Base):
 
     __tablename__ = "evaluations"
 
-    job_id: Mapped[str] = mapped_column(ForeignKey(Job.id, ondelete="CASCADE"), primary_key=True, init=False)
+    job_id: Mapped[str] = mapped_column(ForeignKey(StoredJob.id, ondelete="CASCADE"), primary_key=True, init=False)
     train_id: Mapped[str] = mapped_column(index=True)
     checkpoint: Mapped[str]
     attack: Mapped[str]
@@ -120,12 +120,11 @@ class Evaluation(Base):
     verdicts: Mapped[bytes] = mapped_column(repr=False)
     forwards: Mapped[int] = mapped_column(BigInteger)
     warnings: Mapped[list[str]]
-    stages: Mapped[dict[str, Any] | None]
     details: Mapped[dict[str, Any]]
-    job: Mapped[Job] = relationship(back_populates="evaluation", init=False, repr=False)
+    job: Mapped[StoredJob] = relationship(back_populates="evaluation", init=False, repr=False)
 
 
-class Diagnosis(Base):
+class StoredDiagnosis(Base):
     """Whether the numbers of one checkpoint are to be believed: ``verdict`` and the ``findings`` that it rests on.
 
     ``evaluations`` are the ids of the jobs whose results were judged, ``probes`` what was measured on the model for it.
@@ -133,11 +132,11 @@ class Diagnosis(Base):
 
     __tablename__ = "diagnoses"
 
-    job_id: Mapped[str] = mapped_column(ForeignKey(Job.id, ondelete="CASCADE"), primary_key=True, init=False)
+    job_id: Mapped[str] = mapped_column(ForeignKey(StoredJob.id, ondelete="CASCADE"), primary_key=True, init=False)
     train_id: Mapped[str] = mapped_column(index=True)
     checkpoint: Mapped[str]
     verdict: Mapped[str]
     findings: Mapped[list[dict[str, Any]]]
     probes: Mapped[dict[str, Any]]
     evaluations: Mapped[list[str]]
-    job: Mapped[Job] = relationship(back_populates="diagnosis", init=False, repr=False)
+    job: Mapped[StoredJob] = relationship(back_populates="diagnosis", init=False, repr=False)

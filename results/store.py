@@ -3,7 +3,7 @@
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from results.errors import HarnessError
 from results.migrations import HEAD
-from results.schema import Job
+from results.schema import StoredJob
 
 # How long a process waits for another's transaction; each takes milliseconds.
 _PATIENCE_MS = 60_000
@@ -138,12 +138,12 @@ class Store:
         from results.directory import read_job
 
         with self.reading() as session:
-            if session.scalar(select(Job.state).where(Job.id == directory.name)) == "done":
+            if session.scalar(select(StoredJob.state).where(StoredJob.id == directory.name)) == "done":
                 return None
         job = read_job(directory)
         state = job.state
         with self._writing() as session:
-            stored = session.get(Job, job.id)
+            stored = session.get(StoredJob, job.id)
             if stored is not None:
                 if stored.state == "done" or (stored.state, stored.finished) == (state, job.finished):
                     return None
@@ -252,8 +252,11 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _use_wal(engine: Engine) -> None:
-    """Let readers read while one process writes; kept in the file, so said once, and only of a file that is ours."""
-    with closing(engine.raw_connection()) as connection:
+    """Let readers read while one process writes; kept in the file, so said once, and only of a file that is ours.
+
+    SQLite does not wait for the lock that this needs: who does not get it leaves it to the process that has it.
+    """
+    with closing(engine.raw_connection()) as connection, suppress(sqlite3.OperationalError):
         connection.cursor().execute("PRAGMA journal_mode = WAL")
 
 

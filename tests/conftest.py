@@ -1,17 +1,15 @@
 """What several test files share: a small real data set and specs for quick jobs."""
 
-import json
 import os
-from pathlib import Path
 
 import pytest
 
-from harness import registry
+from harness import plugins
+from harness.api.specs import TrainSpec
 from harness.attacks.reference import own_trace
 from harness.datasets import load
-from harness.experiment import Request, plan
-from harness.registry import load_plugins
-from harness.specs import TrainSpec
+from harness.plan.graph import Request, plan
+from harness.plugins import load_plugins
 from results.store import Store
 
 
@@ -25,14 +23,14 @@ def kept_trace_function():
 @pytest.fixture(autouse=True)
 def kept_registries():
     """Plugins that a test loads are gone after it."""
-    everything = (registry.methods, registry.models, registry.datasets, registry.attacks)
+    everything = plugins.REGISTRIES.values()
     load_plugins()
-    before, loaded = [entry.snapshot() for entry in everything], set(registry._loaded)
+    before, loaded = [entry.snapshot() for entry in everything], set(plugins._loaded)
     yield
     for entry, names in zip(everything, before, strict=True):
         entry.restore(names)
-    registry._loaded.clear()
-    registry._loaded.update(loaded)
+    plugins._loaded.clear()
+    plugins._loaded.update(loaded)
 
 
 @pytest.fixture(scope="session")
@@ -69,9 +67,3 @@ def zoo(tmp_path_factory):
     directory = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "zoo"
     directory.mkdir(exist_ok=True)
     return Bases(directory)
-
-
-def history_of(directory: Path) -> list[dict]:
-    """The history without what depends on the clock."""
-    entries = [json.loads(line) for line in (directory / "history.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in entry.items() if k not in ("seconds", "images_per_second")} for entry in entries]

@@ -8,13 +8,13 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from harness.attacks.base import Proposal, Views, attack
+from harness.api.attack import Proposal, Views, attack
+from harness.api.threat import Threat
 from harness.attacks.fields import require_positive
-from harness.attacks.judging import Judge
-from harness.attacks.searches import Loss, Searches, is_aimed
-from harness.attacks.survivors import Survivors
-from harness.modes import evaluating, frozen
-from harness.threat import Threat
+from harness.attacks.search.judge import Judge
+from harness.attacks.search.searches import Loss, Searches, is_aimed
+from harness.attacks.search.survivors import Survivors
+from harness.compute.modes import evaluating, frozen
 
 # Views of this name are other models, of related methods: what fools them is tried on the model under attack.
 TRANSFER = "transfer:"
@@ -58,19 +58,19 @@ class Adaptive:
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, generator: torch.Generator, views: Views
     ) -> Proposal:
-        """See :class:`harness.attacks.base.Attack`; a part is a loss on a view."""
+        """See :class:`harness.api.attack.Attack`; a part is a loss on a view."""
         stand_ins = {"model": model, **views}
         survivors, useful = Survivors(x, y), {"model"}
         with evaluating(*stand_ins.values()), frozen(*stand_ins.values()):
             judge = Judge(model, x)
-            climb = Searches(judge, threat, generator, self.steps).climb
+            auto_pgd = Searches(judge, threat, generator, self.steps).auto_pgd
             for run in self._runs(stand_ins):
                 if not len(survivors):
                     break
                 if (run.rank and not 4 <= judge.classes > run.rank) or (run.rank > 1 and run.view not in useful):
                     continue
                 ranks = (run.rank,) if run.rank else ()
-                search = partial(climb, loss=run.loss, ranks=ranks, stand_in=stand_ins[run.view])
+                search = partial(auto_pgd, loss=run.loss, ranks=ranks, stand_in=stand_ins[run.view])
                 if survivors.attack(run.part, search):
                     useful.add(run.view)
         return survivors.proposal()

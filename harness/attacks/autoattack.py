@@ -11,12 +11,12 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from harness.attacks.base import Proposal, Views, attack
-from harness.attacks.judging import Judge
-from harness.attacks.searches import Searches
-from harness.attacks.survivors import Survivors
-from harness.modes import evaluating, frozen
-from harness.threat import Threat
+from harness.api.attack import Proposal, Views, attack
+from harness.api.threat import Threat
+from harness.attacks.search.judge import Judge
+from harness.attacks.search.searches import Searches
+from harness.attacks.search.survivors import Survivors
+from harness.compute.modes import evaluating, frozen
 
 _TARGETS = 9
 # Several targets are tried at once while there is room: as many images as the batch had, or as have so many values.
@@ -38,7 +38,7 @@ class AutoAttack:
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, generator: torch.Generator, views: Views
     ) -> Proposal:
-        """See :class:`harness.attacks.base.Attack`; the parts are AutoAttack's four attacks."""
+        """See :class:`harness.api.attack.Attack`; the parts are AutoAttack's four attacks."""
         survivors = Survivors(x, y)
         for _ in stages(model, survivors, threat, generator):
             pass
@@ -73,11 +73,11 @@ class _Part(NamedTuple):
 
 def _standard(searches: Searches, classes: int) -> list[_Part]:
     ranks = tuple(range(1, min(_TARGETS, classes - 1) + 1))
-    parts = [_Part("apgd-ce", partial(searches.climb, loss="cross-entropy"))]
+    parts = [_Part("apgd-ce", partial(searches.auto_pgd, loss="cross-entropy"))]
     if classes == 3:
-        parts.append(_Part("apgd-dlr", partial(searches.climb, loss="dlr")))
+        parts.append(_Part("apgd-dlr", partial(searches.auto_pgd, loss="dlr")))
     if classes > 3:
-        parts.append(_Part("apgd-t", partial(searches.climb, loss="targeted dlr"), ranks))
+        parts.append(_Part("apgd-t", partial(searches.auto_pgd, loss="targeted dlr"), ranks))
     if ranks:
-        parts.append(_Part("fab-t", searches.cross, ranks))
-    return [*parts, _Part("square", searches.scatter)]
+        parts.append(_Part("fab-t", searches.boundary, ranks))
+    return [*parts, _Part("square", searches.random_squares)]

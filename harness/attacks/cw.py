@@ -6,11 +6,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from harness.attacks.base import Views, attack
+from harness.api.attack import Views, attack
+from harness.api.threat import Threat
 from harness.attacks.fields import require_positive
 from harness.attacks.losses import margin
-from harness.attacks.pgd import climb
-from harness.threat import Threat
+from harness.attacks.pgd import projected_ascent
 
 
 @attack("cw")
@@ -36,7 +36,9 @@ class CW:
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, generator: torch.Generator, views: Views
     ) -> Tensor:
-        """See :class:`harness.attacks.base.Attack`."""
+        """See :class:`harness.api.attack.Attack`."""
         start = threat.random_start(x, generator) if self.random_start else x
-        x_adv, _ = climb(model, x, y, threat, margin, start=start, steps=self.steps, step_size=self.step_size)
+        x_adv, _ = projected_ascent(
+            model, x, y, threat, margin, start=start, steps=self.steps, step_size=self.step_size
+        )
         return x_adv

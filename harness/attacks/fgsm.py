@@ -6,10 +6,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from harness.attacks.base import Views, attack
+from harness.api.attack import Views, attack
+from harness.api.threat import Threat
 from harness.attacks.losses import cross_entropy
-from harness.attacks.pgd import climb
-from harness.threat import Threat
+from harness.attacks.pgd import projected_ascent
 
 
 @attack("fgsm")
@@ -26,6 +26,6 @@ class FGSM:
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, generator: torch.Generator, views: Views
     ) -> Tensor:
-        """See :class:`harness.attacks.base.Attack`; nothing is drawn from ``generator``."""
-        x_adv, _ = climb(model, x, y, threat, cross_entropy, start=x, steps=1, step_size=threat.eps)
+        """See :class:`harness.api.attack.Attack`; nothing is drawn from ``generator``."""
+        x_adv, _ = projected_ascent(model, x, y, threat, cross_entropy, start=x, steps=1, step_size=threat.eps)
         return x_adv

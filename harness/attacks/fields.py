@@ -1,6 +1,6 @@
 """Checks that attacks make on their own fields."""
 
-from harness.errors import HarnessError
+from harness.api.errors import HarnessError
 
 
 def require_positive(owner: str, **values: float | None) -> None:

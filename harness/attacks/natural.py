@@ -6,8 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from harness.attacks.base import Views, attack
-from harness.threat import Threat
+from harness.api.attack import Views, attack
+from harness.api.threat import Threat
 
 
 @attack("natural")

@@ -1,21 +1,21 @@
 """Projected gradient descent with restarts, on any per-example loss."""
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from harness.attacks.base import Views, attack, input_gradient
+from harness.api.attack import Views, attack
+from harness.api.errors import HarnessError
+from harness.api.threat import Threat
 from harness.attacks.fields import require_positive
-from harness.attacks.judging import Judge
 from harness.attacks.losses import cross_entropy
-from harness.attacks.survivors import Survivors
-from harness.errors import HarnessError
-from harness.modes import evaluating, exact_float32, exact_steps, frozen
-from harness.threat import Threat
+from harness.attacks.search.judge import Judge
+from harness.attacks.search.survivors import Survivors
+from harness.compute.gradients import input_gradient
+from harness.compute.modes import ending_exactly, evaluating, frozen
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -45,19 +45,21 @@ class PGD:
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, generator: torch.Generator, views: Views
     ) -> Tensor:
-        """See :class:`harness.attacks.base.Attack`."""
+        """See :class:`harness.api.attack.Attack`."""
         survivors = Survivors(x, y)
 
         def search(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
             start = threat.random_start(x, generator) if self.random_start else x
-            return climb(model, x, y, threat, cross_entropy, start=start, steps=self.steps, step_size=self.step_size)
+            return projected_ascent(
+                model, x, y, threat, cross_entropy, start=start, steps=self.steps, step_size=self.step_size
+            )
 
         for _ in range(self.restarts):
             survivors.attack("", search)
         return survivors.x_adv
 
 
-def climb(
+def projected_ascent(
     model: nn.Module,
     x: Tensor,
     y: Tensor,
@@ -77,12 +79,10 @@ def climb(
     """
     size = step_size or threat.eps / 4
     result, rows = threat.project(start, x).detach(), torch.arange(len(x), device=x.device)
-    exact_from = steps - exact_steps(steps, x.device)
-    with evaluating(model), frozen(model), ExitStack() as stack:
+    with evaluating(model), frozen(model), ending_exactly(steps, x.device) as at_step:
         judge = Judge(model, x)
         for k in range(steps + 1):
-            if k == exact_from:
-                stack.enter_context(exact_float32(x.device))
+            at_step(k)
             x_adv = result[rows].requires_grad_(k < steps)
             with torch.set_grad_enabled(k < steps):
                 logits = model(x_adv)

@@ -15,10 +15,10 @@ import torch
 from pyautoattack import checks
 from torch import Tensor, nn
 
-from harness import randomness
-from harness.attacks.base import Proposal, Views, attack
-from harness.modes import evaluating, exact_float32, frozen
-from harness.threat import Threat
+from harness.api.attack import Proposal, Views, attack
+from harness.api.threat import Threat
+from harness.compute import randomness
+from harness.compute.modes import evaluating, exact_float32, frozen
 
 _LOGGER = logging.getLogger("auto-attack")
 
@@ -45,7 +45,7 @@ class AutoAttackReference:
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, generator: torch.Generator, views: Views
     ) -> Proposal:
-        """See :class:`harness.attacks.base.Attack`; one draw from ``generator`` seeds all four attacks."""
+        """See :class:`harness.api.attack.Attack`; one draw from ``generator`` seeds all four attacks."""
         seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
         x_adv, part, names = x, torch.full_like(y, -1), list[str]()
         with exact_float32(x.device):  # its searches know of no other precision, and believe what they see
@@ -60,7 +60,7 @@ def stages(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, seed: int)
     """Run AutoAttack's attacks on images ``x`` (N, C, H, W), labels ``y`` (N,), yielding after each one.
 
     The verdicts are those of pyautoattack's own ``run_standard_evaluation`` with this seed and one batch. The model
-    must be one that autograd can differentiate (:func:`harness.attacks.attackable.attackable`).
+    must be one that autograd can differentiate (:func:`harness.views.attackable.attackable`).
     """
     x = x.contiguous()  # pyautoattack flattens with ``view``
     x_adv = x.clone()

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from harness.errors import HarnessError
+from harness.api.errors import HarnessError
 from harness.version import __version__
 
 app = typer.Typer(
@@ -20,7 +20,7 @@ app = typer.Typer(
     help="Train, attack and compare adversarial-training methods under one protocol.",
 )
 
-Workspace = Annotated[Path, typer.Option("--workspace", "-w", help="Where jobs, database and reports lie.")]
+WorkspacePath = Annotated[Path, typer.Option("--workspace", "-w", help="Where jobs, database and reports lie.")]
 DataRoot = Annotated[Path, typer.Option(envvar="HARNESS_DATA", help="Where data sets are kept and downloaded to.")]
 Dataset = Annotated[str, typer.Option("--dataset", "-d", help="A data set (see harness datasets) or imagefolder:PATH.")]
 Attacks = Annotated[str, typer.Option(help="Comma-separated, e.g. fgsm,pgd-100:restarts=5 (see harness attacks).")]

@@ -1,22 +1,30 @@
 """The commands that train and attack."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from harness.cli.application import DATA, RUNS, Attacks, DataRoot, Dataset, Norm, Plugins, Workspace, app, names
-from harness.cli.show import show_report
+from harness.cli.application import DATA, RUNS, Attacks, DataRoot, Dataset, Norm, Plugins, WorkspacePath, app, names
+from harness.cli.show import show_evaluation, show_report
+from harness.plan.choices import ATTACKS
+from results.layout import WorkspaceFiles
 
-ATTACKS = "fgsm,pgd-20,cw,autoattack,adaptive"
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from harness.plan.graph import Job
+    from harness.run.workspace import Workspace
+
+DEFAULT_ATTACKS = ",".join(ATTACKS)
 
 
 @app.command()
 def run(
     methods: Annotated[str, typer.Option(help="Comma-separated names, or all, or all,ablations.")] = "all",
     dataset: Dataset = "digits",
-    attacks: Attacks = ATTACKS,
+    attacks: Attacks = DEFAULT_ATTACKS,
     checkpoints: Annotated[str, typer.Option(help="Which checkpoints to attack.")] = "best,last",
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds, counted from --seed.")] = 1,
     seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
@@ -33,7 +41,7 @@ def run(
     workers: Annotated[int | None, typer.Option(help="Jobs at once; default: one per GPU, or per CPU core.")] = None,
     executor: Annotated[str, typer.Option(help="local (worker processes) or inline (this process).")] = "local",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only failures and the table.")] = False,
-    workspace: Workspace = RUNS,
+    workspace: WorkspacePath = RUNS,
     data_root: DataRoot = DATA,
 ) -> None:
     """Train each method, attack every model alike, store all outcomes, print the tables.
@@ -44,13 +52,13 @@ def run(
     """
     from functools import partial
 
-    from harness import session
-    from harness.experiment import Request
-    from results.store import Store
+    from harness.plan.graph import Request
+    from harness.run.executors import executor_for
+    from harness.run.session import prepare
+    from harness.run.workspace import Workspace
 
-    console = Console()
-    pool = session.executor_for(executor, workers)
-    place = session.place_of(workspace, dataset, data_root, plugin or [])
+    pool = executor_for(executor, workers)
+    here = Workspace.at(workspace, dataset, data_root, plugin or [])
     ask = partial(
         Request,
         methods=names(methods),
@@ -65,18 +73,25 @@ def run(
         test_examples=test_examples,
         settings=settings or [],
     )
-    jobs = session.prepare(place, ask)
-    store = Store.open(workspace / "harness.db")
+    _run_jobs(here, prepare(here, ask), pool, workspace, quiet=quiet)
+
+
+def _run_jobs(here: "Workspace", jobs: "list[Job]", pool: "Executor", shown: Path, *, quiet: bool) -> None:
+    """Run the jobs and print what came of them; ``shown`` is the workspace as the user wrote it."""
+    from harness.run import session
+    from results.store import Store
+
+    console, store = Console(), Store.open(here.database)
     if not quiet:
         console.print(session.describe(jobs), markup=False, highlight=False, soft_wrap=True)
     try:
-        outcome = session.run(place, jobs, store, console, pool, quiet=quiet)
+        outcome = session.run(here, jobs, store, console, pool, quiet=quiet)
     except session.Interrupted:
         console.print("interrupted; everything finished is kept. The same command goes on where this one stopped.")
         raise typer.Exit(130) from None
     evaluated = {*outcome.done, *outcome.reused} & {job.id for job in jobs if job.needs}
     if evaluated:
-        show_report(console, store, workspace, evaluated)
+        show_report(console, store, WorkspaceFiles(shown), evaluated)
     if outcome.failed:
         lost = len(outcome.failed) + len(outcome.blocked)
         console.print(f"{lost} of {len(jobs)} jobs failed or could not start; see harness status", style="red")
@@ -90,7 +105,7 @@ def evaluate(
     weights: Annotated[
         Path | None, typer.Option(help="A state dict: .safetensors, or .pt read with weights_only.")
     ] = None,
-    attacks: Attacks = ATTACKS,
+    attacks: Attacks = DEFAULT_ATTACKS,
     norm: Norm = None,
     eps: Annotated[str | None, typer.Option(help="Radius for images in [0, 1], e.g. 8/255.")] = None,
     test_examples: Annotated[int | None, typer.Option(min=1, help="Attack the first N test images only.")] = None,
@@ -106,13 +121,12 @@ def evaluate(
 
     Example: harness evaluate --model net.py:make --weights net.safetensors --dataset cifar10 --strict
     """
-    from harness import session
-    from harness.external import evaluate_external
-    from reports.evaluation import to_terminal
 
-    place = session.place_of(Path(), dataset, data_root, plugin or [])
+    from harness.library.external import evaluate_external
+    from harness.run.workspace import Workspace
+
     threat, evaluation = evaluate_external(
-        place,
+        Workspace.at(Path(), dataset, data_root, plugin or []),
         model,
         weights,
         attacks=names(attacks),
@@ -124,12 +138,12 @@ def evaluate(
         seed=seed,
         settings=settings or [],
     )
-    Console().print(to_terminal(f"{model} on {dataset}, {threat}", evaluation))
+    show_evaluation(Console(), f"{model} on {dataset}, {threat}", evaluation)
     if strict and evaluation.verdict != "trusted":
         raise typer.Exit(1)
 
 
 def _eps(text: str | None) -> float | None:
-    from harness.values import parse_value
+    from harness.api.values import parse_value
 
     return None if text is None else parse_value("eps", text, float)

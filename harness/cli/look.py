@@ -6,15 +6,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from harness.cli.application import DATA, RUNS, DataRoot, Plugins, Workspace, app
+from harness.cli.application import DATA, RUNS, DataRoot, Plugins, WorkspacePath, app
 from harness.cli.show import open_store, show_report
+from results.layout import WorkspaceFiles
 
 results_app = typer.Typer(invoke_without_command=True)
 app.add_typer(results_app, name="results")
 
 
 @app.command()
-def status(workspace: Workspace = RUNS) -> None:
+def status(workspace: WorkspacePath = RUNS) -> None:
     """Show what is done, running, waiting and failed.
 
     Example: harness status --workspace runs
@@ -23,7 +24,7 @@ def status(workspace: Workspace = RUNS) -> None:
 
     from rich.table import Column, Table
 
-    from harness.status import survey
+    from harness.run.status import survey
 
     states = survey(workspace)
     counts = Counter(state.state for state in states)
@@ -42,7 +43,7 @@ def results(
     context: typer.Context,
     csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values.")] = False,
     json: Annotated[bool, typer.Option("--json", help="A JSON list of records.")] = False,
-    workspace: Workspace = RUNS,
+    workspace: WorkspacePath = RUNS,
 ) -> None:
     """Print every number in long form: one row per method, seed, checkpoint and attack.
 
@@ -53,7 +54,7 @@ def results(
         return
     from results.queries import long_form, to_csv, to_json
 
-    frame = long_form(open_store(workspace))
+    frame = long_form(open_store(WorkspaceFiles(workspace)))
     if json:
         typer.echo(to_json(frame))
     elif csv:
@@ -65,7 +66,7 @@ def results(
 
 
 @results_app.command()
-def rebuild(context: typer.Context, workspace: Workspace = RUNS) -> None:
+def rebuild(context: typer.Context, workspace: WorkspacePath = RUNS) -> None:
     """Recreate the database from the job directories: merge workspaces by copying their jobs together first.
 
     Example: cp -r other/jobs/* runs/jobs/ && harness results rebuild
@@ -74,9 +75,10 @@ def rebuild(context: typer.Context, workspace: Workspace = RUNS) -> None:
 
     if workspace == RUNS:
         workspace = context.obj  # harness results -w X rebuild
-    counts, kept = recreate(workspace / "harness.db", workspace / "jobs")
+    files = WorkspaceFiles(workspace)
+    counts, kept = recreate(files.database, files.jobs)
     typer.echo(
-        f"{workspace / 'harness.db'} rebuilt from {workspace / 'jobs'}: {counts.done} done, {counts.failed} failed, "
+        f"{files.database} rebuilt from {files.jobs}: {counts.done} done, {counts.failed} failed, "
         f"{counts.unfinished} unfinished" + (f"; the old database is {kept}" if kept else "")
     )
     for message in counts.broken:
@@ -84,26 +86,27 @@ def rebuild(context: typer.Context, workspace: Workspace = RUNS) -> None:
 
 
 @app.command()
-def report(workspace: Workspace = RUNS) -> None:
+def report(workspace: WorkspacePath = RUNS) -> None:
     """Write tables and plots from the database, and print the tables.
 
     Example: harness report --workspace runs
     """
-    show_report(Console(), open_store(workspace), workspace)
+    files = WorkspaceFiles(workspace)
+    show_report(Console(), open_store(files), files)
 
 
 @app.command()
-def doctor(workspace: Workspace = RUNS, data_root: DataRoot = DATA) -> None:
+def doctor(workspace: WorkspacePath = RUNS, data_root: DataRoot = DATA) -> None:
     """Check that this machine is ready, and say what to do where it is not.
 
     Example: harness doctor
     """
-    from harness.doctor import examine
+    from harness.library.doctor import examine
 
     console, failed = Console(), False
-    for check in examine(workspace, data_root):
-        console.print(f"{check.state:4}  {check.name}: {check.text}", markup=False, highlight=False, soft_wrap=True)
-        failed |= check.state == "fail"
+    for seen in examine(workspace, data_root):
+        console.print(f"{seen.state:4}  {seen.name}: {seen.text}", markup=False, highlight=False, soft_wrap=True)
+        failed |= seen.state == "fail"
     raise typer.Exit(int(failed))
 
 
@@ -146,7 +149,7 @@ def attacks(plugin: Plugins = None) -> None:
 def _list(kind: str, plugins: list[Path] | None) -> None:
     from rich.table import Table
 
-    from harness.listing import entries
+    from harness.cli.listing import entries
 
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for name, summary, parameters in entries(kind, plugins or []):

@@ -1,30 +1,54 @@
-"""What several commands print: the tables of a workspace."""
+"""What several commands print: the tables of a workspace, and one evaluated model."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from results.layout import WorkspaceFiles
+
 if TYPE_CHECKING:
+    from harness.library.evaluate import Evaluation
     from results.store import Store
 
+_COLOURS = {"trusted": "green", "suspect": "yellow", "masked": "red"}
 
-def open_store(workspace: Path) -> "Store":
+
+def open_store(workspace: WorkspaceFiles) -> "Store":
     """The workspace's database, which must exist."""
     from results.store import Store
 
-    return Store.open(workspace / "harness.db", create=False)
+    return Store.open(workspace.database, create=False)
 
 
-def show_report(console: Console, store: "Store", workspace: Path, evaluations: set[str] | None = None) -> None:
+def show_report(
+    console: Console, store: "Store", workspace: WorkspaceFiles, evaluations: set[str] | None = None
+) -> None:
     """Write the tables and plots of these evaluations (None: of all), print the tables and where everything lies."""
     from reports.table import comparisons, to_terminal
     from reports.write import write
     from results.queries import history, long_form
 
     frame = long_form(store, evaluations=evaluations, with_verdicts=True)
-    paths = write(frame, history(store), workspace / "reports")
+    paths = write(frame, history(store), workspace.reports)
     for comparison in comparisons(frame):
         console.print(to_terminal(comparison))
-    console.print(f"database: {workspace / 'harness.db'}", f"tables and plots: {workspace / 'reports'}", sep="\n")
+    console.print(f"database: {workspace.database}", f"tables and plots: {workspace.reports}", sep="\n")
     console.print(*(f"  {path.name}" for path in paths), sep="\n", highlight=False)
+
+
+def show_evaluation(console: Console, title: str, evaluation: "Evaluation") -> None:
+    """Accuracy under each attack in percent with 95 % Wilson intervals, the verdict, and every finding."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from results.statistics import wilson
+
+    table = Table("attack", "accuracy", "95 %", title=title, title_justify="left", box=None)
+    for name, verdicts in evaluation.verdicts.items():
+        correct, examples = int(verdicts.sum()), len(verdicts)
+        low, high = wilson(correct, examples)
+        table.add_row(name, f"{100 * correct / examples:.2f}", f"{100 * low:.2f} to {100 * high:.2f}")
+    console.print(table)
+    console.print(Text.assemble(f"{examples} examples; verdict: ", (evaluation.verdict, _COLOURS[evaluation.verdict])))
+    for finding in evaluation.findings:
+        console.print(Text(f"  {finding.code}: {finding.message} ({finding.evidence}). {finding.advice}"))

@@ -1,10 +1,12 @@
-"""The data sets: a plugin module that registers every built-in one, and :func:`load`, which finds them by name."""
+"""The data sets: a plugin module that registers every built-in one, and :func:`load`, which finds them by name.
+
+Files in, arrays of bytes out; must not know what is trained or attacked with them.
+"""
 
 from pathlib import Path
 
+from harness.api.data import Data, datasets
 from harness.datasets import embedded, folder, standard, tiny_imagenet
-from harness.datasets.base import Data
-from harness.registry import datasets
 
 __all__ = ["embedded", "folder", "load", "standard", "tiny_imagenet"]
 

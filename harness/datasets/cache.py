@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from harness.datasets.base import Data, Split
-from harness.errors import HarnessError
+from harness.api.data import Data, Split
+from harness.api.errors import HarnessError
 
 FORMAT = 1  # raise it when the decoding of any data set changes
 

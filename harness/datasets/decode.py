@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness.errors import HarnessError
+from harness.api.errors import HarnessError
 
 _GREY = ("1", "L", "LA")
 _WIDE = ("I", "F")

@@ -14,7 +14,7 @@ from typing import BinaryIO, NoReturn
 
 from filelock import FileLock
 
-from harness.errors import HarnessError
+from harness.api.errors import HarnessError
 
 log = logging.getLogger("harness.datasets")
 TIMEOUT_SECONDS = 30.0

@@ -4,13 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.datasets.base import Data, Split
-from harness.registry import datasets
+from harness.api.data import Data, Split, dataset
 
 TEST_EXAMPLES = 497
 
 
-@datasets.add("digits")
+@dataset("digits")
 def digits(root: Path) -> Data:
     """1,797 handwritten digits of 8x8 pixels, shipped with scikit-learn: 1,300 to train, 497 to test.
 

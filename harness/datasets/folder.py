@@ -9,11 +9,10 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datasets.base import Data, Split
+from harness.api.data import Data, Split, dataset
+from harness.api.errors import HarnessError
 from harness.datasets.cache import cached
 from harness.datasets.decode import decode
-from harness.errors import HarnessError
-from harness.registry import datasets
 
 PREFIX = "imagefolder:"
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".avif", ".ppm", ".pgm", ".gif", ".tif", ".tiff"})
@@ -27,7 +26,7 @@ class _File(NamedTuple):
     path: Path
 
 
-@datasets.add(f"{PREFIX}PATH")
+@dataset(f"{PREFIX}PATH")
 def images_in(root: Path) -> Data:
     """Your own images, all one size: PATH/train/<class>/*.png and PATH/test (or PATH/val)/<class>/*.png."""
     return load_folder(Path("PATH"), root)

@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from harness.datasets.base import Data, Split
+from harness.api.data import Data, Split, dataset
 from harness.datasets.cache import cached
 from harness.datasets.download import Archive
-from harness.registry import datasets
 
 _DIGITS = tuple("0123456789")
 
 
-@datasets.add("mnist")
+@dataset("mnist")
 def mnist(root: Path) -> Data:
     """Handwritten digits of 28x28 grey pixels: 60,000 to train, 10,000 to test.
 
@@ -41,7 +40,7 @@ def mnist(root: Path) -> Data:
     return cached(root, _key(archives), build)
 
 
-@datasets.add("cifar10")
+@dataset("cifar10")
 def cifar10(root: Path) -> Data:
     """Photographs of 32x32 pixels in 10 classes: 50,000 to train, 10,000 to test.
 
@@ -52,7 +51,7 @@ def cifar10(root: Path) -> Data:
     return _cifar("cifar10", CIFAR10, root)
 
 
-@datasets.add("cifar100")
+@dataset("cifar100")
 def cifar100(root: Path) -> Data:
     """Photographs of 32x32 pixels in 100 classes: 50,000 to train, 10,000 to test.
 
@@ -63,7 +62,7 @@ def cifar100(root: Path) -> Data:
     return _cifar("cifar100", CIFAR100, root)
 
 
-@datasets.add("svhn")
+@dataset("svhn")
 def svhn(root: Path) -> Data:
     """House numbers of 32x32 pixels in 10 classes: 73,257 to train, 26,032 to test.
 

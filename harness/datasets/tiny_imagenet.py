@@ -6,18 +6,17 @@ from zipfile import ZipFile
 
 import numpy as np
 
-from harness.datasets.base import Data, Split
+from harness.api.data import Data, Split, dataset
 from harness.datasets.cache import cached
 from harness.datasets.decode import decode
 from harness.datasets.download import Archive
-from harness.registry import datasets
 
 URL = "https://cs231n.stanford.edu/tiny-imagenet-200.zip"
 MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
 _TOP = "tiny-imagenet-200"
 
 
-@datasets.add("tiny-imagenet")
+@dataset("tiny-imagenet")
 def tiny_imagenet(root: Path) -> Data:
     """Photographs of 64x64 pixels in 200 classes: 100,000 to train, the 10,000 of its validation split to test.
 

@@ -6,10 +6,9 @@ He et al. 2016, https://arxiv.org/abs/1603.05027, with a 3x3 stem of stride 1 an
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.models.base import Inputs
+from harness.api.model import Inputs, model
 from harness.models.blocks import PreActivation, conv
 from harness.models.resnet import FourStages, Stages
-from harness.registry import models
 
 
 class PreActBlock(PreActivation):
@@ -33,8 +32,8 @@ class PreActResNet(FourStages):
     ``out_shortcut=True`` (projections see the activated input), as in Rice et al. 2020.
     """
 
-    def __init__(self, stages: Stages, num_classes: int, inputs: Inputs, *, reverse_attention: bool = False) -> None:
-        super().__init__(stages, num_classes, inputs, reverse_attention=reverse_attention)
+    def __init__(self, stages: Stages, num_classes: int, inputs: Inputs) -> None:
+        super().__init__(stages, num_classes, inputs)
         self.bn = nn.BatchNorm2d(self.linear.in_features)
 
     def stem(self, x: Tensor) -> Tensor:
@@ -47,8 +46,8 @@ class PreActResNet(FourStages):
         return F.relu(self.bn(h))
 
 
-@models.add("preactresnet18")
-def preactresnet18(num_classes: int, inputs: Inputs, *, reverse_attention: bool = False) -> PreActResNet:
+@model("preactresnet18")
+def preactresnet18(num_classes: int, inputs: Inputs) -> PreActResNet:
     """PreActResNet-18: 11.17 million parameters with 10 classes."""
     stages = Stages(PreActBlock, (2, 2, 2, 2), 64)
-    return PreActResNet(stages, num_classes, inputs, reverse_attention=reverse_attention)
+    return PreActResNet(stages, num_classes, inputs)

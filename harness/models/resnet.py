@@ -8,10 +8,8 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.models.base import Inputs
+from harness.api.model import Classifier, Inputs, model
 from harness.models.blocks import Block, conv, stage
-from harness.models.classifier import Classifier
-from harness.registry import models
 
 
 def _shortcut(in_width: int, out_width: int, stride: int) -> nn.Sequential:
@@ -69,8 +67,8 @@ class Stages(NamedTuple):
 class FourStages(Classifier):
     """The skeleton of ResNet and PreActResNet."""
 
-    def __init__(self, stages: Stages, num_classes: int, inputs: Inputs, *, reverse_attention: bool = False) -> None:
-        super().__init__(num_classes, inputs, reverse_attention=reverse_attention)
+    def __init__(self, stages: Stages, num_classes: int, inputs: Inputs) -> None:
+        super().__init__(num_classes, inputs)
         block, counts, width = stages
         self.conv1 = conv(inputs.channels, 64)
         self.layer1 = stage(block, 64, width, counts[0], 1)
@@ -92,8 +90,8 @@ class FourStages(Classifier):
 class ResNet(FourStages):
     """RobustBench's ``architectures.resnet.ResNet`` with normalisation and any number of channels."""
 
-    def __init__(self, stages: Stages, num_classes: int, inputs: Inputs, *, reverse_attention: bool = False) -> None:
-        super().__init__(stages, num_classes, inputs, reverse_attention=reverse_attention)
+    def __init__(self, stages: Stages, num_classes: int, inputs: Inputs) -> None:
+        super().__init__(stages, num_classes, inputs)
         self.bn1 = nn.BatchNorm2d(64)
 
     def stem(self, x: Tensor) -> Tensor:
@@ -101,22 +99,22 @@ class ResNet(FourStages):
         return F.relu(self.bn1(self.conv1(x)))
 
 
-@models.add("resnet18")
-def resnet18(num_classes: int, inputs: Inputs, *, reverse_attention: bool = False) -> ResNet:
+@model("resnet18")
+def resnet18(num_classes: int, inputs: Inputs) -> ResNet:
     """ResNet-18: 11.17 million parameters with 10 classes."""
     stages = Stages(BasicBlock, (2, 2, 2, 2), 64)
-    return ResNet(stages, num_classes, inputs, reverse_attention=reverse_attention)
+    return ResNet(stages, num_classes, inputs)
 
 
-@models.add("resnet34")
-def resnet34(num_classes: int, inputs: Inputs, *, reverse_attention: bool = False) -> ResNet:
+@model("resnet34")
+def resnet34(num_classes: int, inputs: Inputs) -> ResNet:
     """ResNet-34: 21.28 million parameters with 10 classes."""
     stages = Stages(BasicBlock, (3, 4, 6, 3), 64)
-    return ResNet(stages, num_classes, inputs, reverse_attention=reverse_attention)
+    return ResNet(stages, num_classes, inputs)
 
 
-@models.add("resnet50")
-def resnet50(num_classes: int, inputs: Inputs, *, reverse_attention: bool = False) -> ResNet:
+@model("resnet50")
+def resnet50(num_classes: int, inputs: Inputs) -> ResNet:
     """ResNet-50: 23.52 million parameters with 10 classes."""
     stages = Stages(Bottleneck, (3, 4, 6, 3), 256)
-    return ResNet(stages, num_classes, inputs, reverse_attention=reverse_attention)
+    return ResNet(stages, num_classes, inputs)

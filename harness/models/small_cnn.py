@@ -3,10 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.models.base import Inputs
+from harness.api.model import Classifier, Inputs, model
 from harness.models.blocks import conv
-from harness.models.classifier import Classifier
-from harness.registry import models
 
 
 class ConvBlock(nn.Module):
@@ -25,8 +23,8 @@ class ConvBlock(nn.Module):
 class SmallCNN(Classifier):
     """Two convolutions of 32 channels and two of 64; the second and the third halve the map."""
 
-    def __init__(self, num_classes: int, inputs: Inputs, *, reverse_attention: bool = False) -> None:
-        super().__init__(num_classes, inputs, reverse_attention=reverse_attention)
+    def __init__(self, num_classes: int, inputs: Inputs) -> None:
+        super().__init__(num_classes, inputs)
         self.conv1 = ConvBlock(inputs.channels, 32, 1)
         self.conv2 = ConvBlock(32, 32, 2)
         self.conv3 = ConvBlock(32, 64, 2)
@@ -48,7 +46,7 @@ class SmallCNN(Classifier):
         return self.linear
 
 
-@models.add("small-cnn")
-def small_cnn(num_classes: int, inputs: Inputs, *, reverse_attention: bool = False) -> SmallCNN:
+@model("small-cnn")
+def small_cnn(num_classes: int, inputs: Inputs) -> SmallCNN:
     """A four-layer CNN: 66 thousand parameters with 10 classes."""
-    return SmallCNN(num_classes, inputs, reverse_attention=reverse_attention)
+    return SmallCNN(num_classes, inputs)

@@ -6,11 +6,9 @@ Zagoruyko and Komodakis 2016, https://arxiv.org/abs/1605.07146.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.errors import HarnessError
-from harness.models.base import Inputs
+from harness.api.errors import HarnessError
+from harness.api.model import Classifier, Inputs, model
 from harness.models.blocks import PreActivation, conv, stage
-from harness.models.classifier import Classifier
-from harness.registry import models
 
 
 class WideBlock(PreActivation):
@@ -41,18 +39,14 @@ class WideResNet(Classifier):
     WRN-``depth``-``widen``: three groups of (depth - 4) / 6 blocks, 16, 32 and 64 times ``widen`` wide.
 
     Raises:
-        HarnessError: if ``depth`` is not 6n + 4 with n at least 1 (with reverse attention, which needs two
-            blocks in the last group, at least 2).
+        HarnessError: if ``depth`` is not 6n + 4 with n at least 1.
     """
 
-    def __init__(
-        self, depth: int, widen: int, num_classes: int, inputs: Inputs, *, reverse_attention: bool = False
-    ) -> None:
-        super().__init__(num_classes, inputs, reverse_attention=reverse_attention)
+    def __init__(self, depth: int, widen: int, num_classes: int, inputs: Inputs) -> None:
+        super().__init__(num_classes, inputs)
         count, rest = divmod(depth - 4, 6)
-        if rest or count < 1 + reverse_attention:
-            least = "16, 22, 28" if reverse_attention else "10, 16, 22"
-            raise HarnessError(f"the depth of a wide ResNet must be one of {least}, ..., got {depth}")
+        if rest or count < 1:
+            raise HarnessError(f"the depth of a wide ResNet must be one of 10, 16, 22, ..., got {depth}")
         self.conv1 = conv(inputs.channels, 16)
         self.block1 = Group(16, 16 * widen, count, 1)
         self.block2 = Group(16 * widen, 32 * widen, count, 2)
@@ -86,13 +80,13 @@ class WideResNet(Classifier):
         return self.fc
 
 
-@models.add("wrn-28-10")
-def wrn_28_10(num_classes: int, inputs: Inputs, *, reverse_attention: bool = False) -> WideResNet:
+@model("wrn-28-10")
+def wrn_28_10(num_classes: int, inputs: Inputs) -> WideResNet:
     """WRN-28-10: 36.48 million parameters with 10 classes."""
-    return WideResNet(28, 10, num_classes, inputs, reverse_attention=reverse_attention)
+    return WideResNet(28, 10, num_classes, inputs)
 
 
-@models.add("wrn-34-10")
-def wrn_34_10(num_classes: int, inputs: Inputs, *, reverse_attention: bool = False) -> WideResNet:
+@model("wrn-34-10")
+def wrn_34_10(num_classes: int, inputs: Inputs) -> WideResNet:
     """WRN-34-10: 46.16 million parameters with 10 classes."""
-    return WideResNet(34, 10, num_classes, inputs, reverse_attention=reverse_attention)
+    return WideResNet(34, 10, num_classes, inputs)

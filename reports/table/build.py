@@ -6,10 +6,11 @@ from dataclasses import replace
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
-from reports.order import ordered_attacks, ordered_methods
-from reports.table.comparison import OVERESTIMATION, OVERFITTING, WORST_CASE, Cell, Comparison, Row, percent
+from reports.methods import ordered_methods
+from reports.table.comparison import OVERESTIMATION, OVERFITTING, Cell, Comparison, Row, percent
 from results.compare import ranks
 from results.errors import HarnessError
+from results.names import CHECKPOINTS, NATURAL, WORST_CASE, ordered_attacks
 from results.statistics import t_interval
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ Scores = dict[str, Record]  # of one training at one checkpoint, by attack
 SETTING = ("dataset", "model", "threat")
 _TRAINING = ("method", "seed", "protocol", "train_id")
 COLUMNS = (*SETTING, *_TRAINING, "checkpoint", "attack", "accuracy", "ci_low", "ci_high", "examples")
-_CHECKPOINTS = ("best", "last")
 _SEVERITIES = ("", "trusted", "suspect", "masked")
 
 
@@ -76,7 +76,7 @@ def check(frame: "DataFrame") -> None:
 
 
 def _checkpoint_rank(name: str) -> tuple[int, str]:
-    return _CHECKPOINTS.index(name) if name in _CHECKPOINTS else len(_CHECKPOINTS), name
+    return CHECKPOINTS.index(name) if name in CHECKPOINTS else len(CHECKPOINTS), name
 
 
 def _compare(rows: Sequence[Record], dataset: str, model: str, threat: str, *, checkpoint: str) -> Comparison:
@@ -135,7 +135,7 @@ def _row(label: str, own: Sequence[tuple[int, Scores]], differences: Mapping[str
         for attack in dict.fromkeys(attack for _, scores in own for attack in scores)
     }
     if verdict == "masked":
-        honest = {"natural", "adaptive"} | ({WORST_CASE} if "adaptive" in cells else set())
+        honest = {NATURAL, "adaptive"} | ({WORST_CASE} if "adaptive" in cells else set())
         cells = {attack: replace(cell, inflated=attack not in honest) for attack, cell in cells.items()}
     return Row(
         method=label,

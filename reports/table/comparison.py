@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from math import ceil, floor
 
+from results.names import WORST_CASE
 from results.verdicts import Verdicts
 
-WORST_CASE = "worst-case"
 BEST_NOTE = "Bold: best in its column."
 MASKED_NOTE = "Italic: an attack that the masking of this model deceives; such a number is never best."
 OVERESTIMATION = "AA - worst"

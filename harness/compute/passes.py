@@ -1,0 +1,24 @@
+"""How many images pass through a model."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+
+
+@contextmanager
+def counting(model: nn.Module) -> Iterator[Callable[[], int]]:
+    """Count the images that pass through the model's first layer, whichever view of the model they enter by."""
+    first = next((m for m in model.modules() if next(m.parameters(recurse=False), None) is not None), model)
+    seen = 0
+
+    def count(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        nonlocal seen
+        seen += len(next(iter((*inputs, *named.values()))))
+
+    handle = first.register_forward_pre_hook(count, with_kwargs=True)
+    try:
+        yield lambda: seen
+    finally:
+        handle.remove()

@@ -1,0 +1,59 @@
+"""One evaluation job: one checkpoint of one training under one attack."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from harness.api.data import Data, Split
+from harness.api.specs import EvaluateSpec, TrainSpec
+from harness.api.threat import Threat
+from harness.attacks import resolve
+from harness.evaluation.judge import Examples, Judgement, Report, judge
+from harness.evaluation.stand_ins import stand_ins_for
+from harness.training.models import build_method, trained_model
+from results.layout import JobFiles
+
+
+def evaluate_job(
+    spec: EvaluateSpec, data: Data, device: torch.device, files: JobFiles, report: Report
+) -> tuple[Judgement, dict[str, Any]]:
+    """One evaluation job: the judgement, and what goes into ``result.json``."""
+    model = checkpoint_model(spec.train, files.sibling(spec.train_id), spec.checkpoint, data).to(device)
+    attack = type(resolve(spec.attack.name))(**spec.attack.params)
+    siblings = {
+        each.train.method.name: checkpoint_model(each.train, files.sibling(each.train_id), spec.checkpoint, data)
+        for each in spec.siblings
+    }
+    examples, threat = examples_of(data.test.head(spec.test_examples)), Threat.of(spec.threat)
+    declared = build_method(spec.train).attack_views(model)
+    judgement = judge(
+        model,
+        examples,
+        attack,
+        threat,
+        views=stand_ins_for(attack, model, examples.x, threat, declared, siblings),
+        seed=(spec.seed, spec.attack.name),
+        batch_size=spec.batch_size,
+        precision=spec.train.protocol.precision,
+        state=files.evaluation_state,
+        report=report,
+    )
+    return judgement, {
+        "correct": int(judgement.verdicts.sum()),
+        "examples": len(examples.y),
+        "forwards": judgement.forwards,
+        "warnings": judgement.warnings,
+        "attack_seconds": judgement.seconds,
+        "details": {"broken_by": judgement.broken_by, "lost": judgement.lost},
+    }
+
+
+def checkpoint_model(train: TrainSpec, files: JobFiles, checkpoint: str, data: Data) -> nn.Module:
+    """The model of the finished training job ``files``, in evaluation mode."""
+    return trained_model(train, data, files.weights(checkpoint)).eval()
+
+
+def examples_of(split: Split) -> Examples:
+    """The split's arrays as tensors of their own: data sets may be read-only maps of files."""
+    return Examples(torch.tensor(split.images), torch.tensor(split.labels))

@@ -1,0 +1,223 @@
+"""One evaluation: one model under one attack, one verdict per example."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from harness.api.attack import Attack, Proposal, Views
+from harness.api.errors import HarnessError
+from harness.api.specs import Precision
+from harness.api.threat import Threat
+from harness.attacks.reference import captured_warnings
+from harness.attacks.search.judge import PROBE
+from harness.compute.checkpoints import load_state, save_state
+from harness.compute.images import device_of, to_images
+from harness.compute.memory import fitting, ran_out
+from harness.compute.modes import channels_last, evaluating, exact_float32
+from harness.compute.passes import counting
+from harness.compute.randomness import generator, seeded
+from harness.evaluation.arithmetic import Arithmetic, search_arithmetic
+from harness.evaluation.verify import still_correct
+from harness.views.attackable import attackable, takes_channels_last
+from results.names import WORST_CASE
+
+_TRIAL = 2  # images that show what a model can do: few, since memory may be short
+Report = Callable[[dict[str, Any]], None]
+
+
+class Examples(NamedTuple):
+    """Images ``x`` (N, C, H, W), uint8 or floats in [0, 1] on any device, and their labels ``y`` (N,)."""
+
+    x: Tensor
+    y: Tensor
+
+    def at(self, positions: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+        """The images at ``positions`` (M,) as floats in [0, 1], and their labels, on the device."""
+        return to_images(self.x[positions], device), self.y[positions].to(device)
+
+
+@dataclass
+class Judgement:
+    """What one attack left standing: ``verdicts`` bool (N,), True where the model is still right.
+
+    ``broken_by`` maps each part of the attack, in the order in which they ran, to the positions of the examples that
+    it broke; ``lost`` counts the successes an attack claimed that the model, asked again in float32, did not confirm.
+    ``warnings`` are what the attack library said meanwhile, ``forwards`` the images sent through the model.
+    """
+
+    verdicts: Tensor
+    broken_by: dict[str, list[int]] = field(default_factory=dict)
+    lost: int = 0
+    warnings: list[str] = field(default_factory=list)
+    forwards: int = 0
+    seconds: float = 0.0
+
+    def causes(self) -> list[str | None]:
+        """For each example the part of the attack that broke it; None where none did."""
+        causes: list[str | None] = [None] * len(self.verdicts)
+        for part, positions in self.broken_by.items():
+            for position in positions:
+                causes[position] = part
+        return causes
+
+    def record(self, batch: Tensor, right: Tensor, proposal: Proposal) -> None:
+        """Enter which examples at ``batch`` (M,) are still ``right``, bool (M,), after what the attack proposed."""
+        part = proposal.part.cpu()
+        self.verdicts[batch] = right
+        self.lost += int(((part >= 0) & right).sum())
+        for number, name in enumerate(proposal.parts):
+            self.broken_by.setdefault(name, []).extend(batch[(part == number) & ~right].tolist())
+
+
+@dataclass
+class _Progress:
+    """How far a judgement is: the positions ``todo``, and those in ``probe``, on which the model is tried."""
+
+    judgement: Judgement
+    todo: Tensor
+    probe: Tensor
+
+    @classmethod
+    def load(cls, path: Path | None) -> "_Progress | None":
+        saved = load_state(path, torch.device("cpu")) if path else None
+        if saved is None:
+            return None
+        todo, probe = saved.pop("todo"), saved.pop("probe")
+        return cls(Judgement(**saved), todo, probe)
+
+    def save(self, path: Path) -> None:
+        save_state(path, {**vars(self.judgement), "todo": self.todo, "probe": self.probe})
+
+    def counts(self) -> dict[str, int]:
+        total = len(self.judgement.verdicts)
+        return {"examples": total - len(self.todo), "of": total}
+
+
+def judge(
+    model: nn.Module,
+    examples: Examples,
+    attack: Attack,
+    threat: Threat,
+    *,
+    views: Views,
+    seed: tuple[object, ...],
+    batch_size: int,
+    precision: Precision = "float32",
+    state: Path | None = None,
+    report: Report = lambda _: None,
+) -> Judgement:
+    """Attack what the model gets right, in batches, and verify every proposal in float32 on the model itself.
+
+    ``precision`` is that of the search alone, where the model bears it (:func:`search_arithmetic`); the last steps of
+    each search are done in float32.
+
+    Work happens on the model's device. Randomness is fixed by ``seed`` and the batch. With ``state``, finished batches
+    survive a kill. A batch too large for the device's memory is halved.
+
+    Raises:
+        HarnessError: if the model's output on the clean images is not (N, K) finite logits.
+    """
+    clock = time.perf_counter()
+    progress = _Progress.load(state) or _begin(model, examples, seed, batch_size)
+    judgement = progress.judgement
+    report(progress.counts())
+    with _prepared(model, views, examples, progress.probe, threat, precision) as (attacked, searching):
+
+        def attack_first(size: int) -> tuple[Tensor, Tensor, Proposal]:
+            batch = progress.todo[:size]
+            images, labels = examples.at(batch, device_of(model))
+            here = (*seed, "batch", int(batch[0]))
+            draws = generator(*here, device=images.device)
+            with evaluating(model), seeded(*here):
+                with searching():
+                    found = attack(attacked, images, labels, threat, generator=draws, views=views)
+                proposal = Proposal.of(found)
+                return batch, still_correct(model, images, labels, proposal.x_adv, threat).cpu(), proposal
+
+        while len(progress.todo):
+            with counting(model) as count, captured_warnings() as warnings:
+                (batch, right, proposal), batch_size = fitting(attack_first, batch_size)
+            judgement.record(batch, right, proposal)
+            judgement.forwards += count()
+            judgement.warnings += [text for text in warnings if text not in judgement.warnings]
+            judgement.seconds += time.perf_counter() - clock
+            clock, progress.todo = time.perf_counter(), progress.todo[len(batch) :]
+            if state and len(progress.todo):
+                progress.save(state)
+            report(progress.counts())
+    return judgement
+
+
+def _begin(model: nn.Module, examples: Examples, seed: tuple[object, ...], batch_size: int) -> _Progress:
+    with seeded(*seed, "natural"):
+        right, _ = fitting(lambda size: naturally_correct(model, examples, size), batch_size)
+    todo = right.nonzero().flatten()
+    return _Progress(Judgement(right), todo, todo[:PROBE])
+
+
+@contextmanager
+def _prepared(
+    model: nn.Module, views: Views, examples: Examples, probe: Tensor, threat: Threat, precision: Precision
+) -> Iterator[tuple[nn.Module, Arithmetic]]:
+    """The model as attacks need it, meanwhile in the layout that is fastest, and the arithmetic to search in.
+
+    Both are tried on the images at ``probe``.
+    """
+    if not len(probe):
+        yield model, nullcontext
+        return
+    device = device_of(model)
+    few = examples.at(probe.repeat(_TRIAL)[:_TRIAL], device)  # two even where one is left: one image proves nothing
+    attacked = attackable(model, few[0])
+    fast = takes_channels_last(attacked, views, *few)
+    with channels_last(model, *views.values()) if fast else nullcontext():
+        yield attacked, search_arithmetic(attacked, views, *examples.at(probe, device), threat, precision)
+
+
+def naturally_correct(model: nn.Module, examples: Examples, batch_size: int) -> Tensor:
+    """Which clean images the model classifies as labelled: bool (N,), on the CPU.
+
+    Raises:
+        HarnessError: if the model cannot take the images, its output is not one row of finite logits per image, or a
+            label is none of its classes.
+    """
+    device, right = device_of(model), [torch.zeros(0, dtype=torch.bool)]
+    with evaluating(model), torch.no_grad(), exact_float32(device):
+        for batch in torch.split(torch.arange(len(examples.y)), batch_size):
+            images, labels = examples.at(batch, device)
+            try:
+                logits = model(images)
+            except RuntimeError as error:
+                if ran_out(error):
+                    raise
+                shape = tuple(images.shape[1:])
+                raise HarnessError(f"the model fails on images (C, H, W) = {shape}: {error}") from error
+            _check_logits(logits, labels)
+            right.append((logits.argmax(1) == labels).cpu())
+    return torch.cat(right)
+
+
+def _check_logits(logits: Tensor, labels: Tensor) -> None:
+    if logits.dim() != 2 or len(logits) != len(labels):
+        raise HarnessError(f"the model must return logits of shape (N, classes), got {tuple(logits.shape)}")
+    if not logits.isfinite().all():
+        raise HarnessError("the model's logits on clean images are not finite numbers")
+    if int(labels.max()) >= logits.shape[1]:
+        raise HarnessError(f"label {int(labels.max())} does not fit a model with {logits.shape[1]} outputs")
+
+
+def all_verdicts(judgements: Mapping[str, Judgement]) -> dict[str, Tensor]:
+    """The verdicts under each attack, and under ``worst-case``: what stands under every one of them."""
+    verdicts = {name: judgement.verdicts for name, judgement in judgements.items()}
+    return {**verdicts, WORST_CASE: torch.stack(list(verdicts.values())).all(0)}
+
+
+def accuracies(judgements: Mapping[str, Judgement]) -> dict[str, float]:
+    """The accuracy under each attack and under ``worst-case``, as fractions."""
+    return {name: float(each.double().mean()) for name, each in all_verdicts(judgements).items()}

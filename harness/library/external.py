@@ -1,0 +1,112 @@
+"""Models that were not trained here: a factory in a Python file, or RobustBench's zoo."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from harness.api.errors import HarnessError
+from harness.api.threat import Norm, Threat
+from harness.compute.checkpoints import load_weights
+from harness.datasets import load
+from harness.evaluation.job import examples_of
+from harness.library import robustbench_compat
+from harness.library.evaluate import Evaluation, evaluate
+from harness.plan.defaults import setup_for, threat_for
+from harness.plan.settings import Settings
+from harness.plugins import import_file, load_plugins
+from harness.run.workspace import Workspace
+
+ROBUSTBENCH = "robustbench:"
+
+
+def evaluate_external(
+    workspace: Workspace,
+    model: str,
+    weights: Path | None,
+    *,
+    attacks: Sequence[str],
+    norm: Norm | None,
+    eps: float | None,
+    test_examples: int | None,
+    batch_size: int | None,
+    device: str | None,
+    seed: int,
+    settings: Sequence[str] = (),
+) -> tuple[Threat, Evaluation]:
+    """Evaluate the model on the first ``test_examples`` test images under the data set's threat, or the given one."""
+    load_plugins(workspace.plugins)
+    limits = Settings(settings, owners=["diagnostics"]).limits()
+    data = load(workspace.dataset, workspace.data_root)
+    threat = threat_for(setup_for(data).threat, norm, eps)
+    network = external_model(model, weights, data.name, threat, workspace.data_root)
+    evaluation = evaluate(
+        network,
+        *examples_of(data.test.head(test_examples)),
+        threat=threat,
+        attacks=attacks,
+        device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        batch_size=batch_size,
+        seed=seed,
+        limits=limits,
+    )
+    return threat, evaluation
+
+
+def external_model(text: str, weights: Path | None, dataset: str, threat: Threat, data_root: Path) -> nn.Module:
+    """The model that ``--model`` names: ``FILE.py:FACTORY`` or ``robustbench:NAME``.
+
+    The factory is called without arguments (or is itself a module); ``weights`` are loaded into what it returns.
+
+    Raises:
+        HarnessError: if the file, the factory, the zoo's model or the weights cannot be had.
+    """
+    if text.startswith(ROBUSTBENCH):
+        if weights:
+            raise HarnessError(f"{text} comes with its own weights: leave out --weights {weights}")
+        return _from_zoo(text.removeprefix(ROBUSTBENCH), dataset, threat, data_root)
+    file, colon, factory = text.rpartition(":")
+    if not colon or not file.endswith(".py"):
+        raise HarnessError(f"--model takes FILE.py:FACTORY or robustbench:NAME, got {text!r}")
+    model = _call(Path(file), factory)
+    if weights:
+        load_weights(weights, model)
+    return model
+
+
+def _call(file: Path, factory: str) -> nn.Module:
+    module = import_file(file, "model")
+    made: Any = getattr(module, factory, None)
+    if made is None:
+        names = [name for name, value in vars(module).items() if isinstance(value, Callable)]  # type: ignore[arg-type]
+        raise HarnessError(f"{file} defines no {factory!r}; it defines {', '.join(names) or 'nothing callable'}")
+    try:
+        model = made if isinstance(made, nn.Module) else made()
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise HarnessError(f"{file}:{factory} failed: {type(error).__name__}: {error}") from error
+    if not isinstance(model, nn.Module):
+        raise HarnessError(f"{file}:{factory} must return a torch.nn.Module, got {type(model).__name__}")
+    return model
+
+
+def _from_zoo(name: str, dataset: str, threat: Threat, data_root: Path) -> nn.Module:
+    robustbench = robustbench_compat.load()
+    try:
+        model: nn.Module = robustbench.utils.load_model(
+            name, model_dir=str(data_root / "robustbench"), dataset=dataset, threat_model=threat.norm
+        )
+    except (KeyError, ValueError) as error:
+        raise HarnessError(
+            f"RobustBench has no model {name!r} for {dataset} under {threat.norm}: "
+            "see https://robustbench.github.io for the names"
+        ) from error
+    except Exception as error:  # its downloader raises anything
+        raise HarnessError(
+            f"RobustBench's model {name!r} could not be had ({type(error).__name__}: {error}); "
+            f"put its checkpoint under {data_root / 'robustbench' / dataset / threat.norm} and try again"
+        ) from error
+    return model.eval()

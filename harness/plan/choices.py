@@ -1,0 +1,3 @@
+"""What is done unless the user says otherwise, whatever the data set; read without torch."""
+
+ATTACKS = ("fgsm", "pgd-20", "cw", "autoattack", "adaptive")

@@ -1,0 +1,209 @@
+"""What the user asked for, resolved and validated into a graph of jobs before any work starts."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import product
+
+from harness.api.attack import attacks
+from harness.api.data import Data, Split
+from harness.api.errors import HarnessError, UnknownName
+from harness.api.method import methods
+from harness.api.model import models
+from harness.api.specs import (
+    AnySpec,
+    AttackSpec,
+    DatasetSpec,
+    DiagnoseSpec,
+    EvaluateSpec,
+    MethodSpec,
+    Sibling,
+    ThreatSpec,
+    TrainSpec,
+    job_id,
+)
+from harness.api.threat import Norm
+from harness.attacks import family, resolve
+from harness.datasets.holdout import hold_out
+from harness.plan.choices import ATTACKS
+from harness.plan.defaults import Setup, setup_for, threat_for
+from harness.plan.settings import Settings
+from harness.plugins import code_of
+from results.names import CHECKPOINTS, NATURAL
+
+
+@dataclass(frozen=True)
+class Job:
+    """One node of the graph: a spec, its id, and the jobs that must be done before."""
+
+    spec: AnySpec
+    id: str
+    needs: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """For people: ``trades seed 0``, ``trades seed 0 best autoattack`` or ``trades seed 0 best diagnosis``."""
+        if isinstance(self.spec, TrainSpec):
+            return f"{self.spec.method.name} seed {self.spec.seed}"
+        what = self.spec.attack.name if isinstance(self.spec, EvaluateSpec) else "diagnosis"
+        return f"{self.spec.train.method.name} seed {self.spec.train.seed} {self.spec.checkpoint} {what}"
+
+
+@dataclass(frozen=True)
+class Request:
+    """The user's words; None means the data set's default. ``settings`` are ``--set`` texts ``owner.field=value``."""
+
+    methods: Sequence[str]
+    data: Data
+    attacks: Sequence[str] = ATTACKS
+    checkpoints: Sequence[str] = CHECKPOINTS
+    seeds: Sequence[int] = (0,)
+    model: str | None = None
+    norm: Norm | None = None
+    eps: float | None = None
+    epochs: int | None = None
+    train_examples: int | None = None
+    test_examples: int | None = None
+    settings: Sequence[str] = field(default_factory=tuple)
+
+
+def plan(request: Request, earlier: Sequence[EvaluateSpec] = ()) -> list[Job]:
+    """Every job of the experiment, training before its evaluations and these before their diagnosis, each id once.
+
+    ``earlier`` are evaluations done before: a diagnosis takes in those of its checkpoint on the same examples.
+
+    Raises:
+        HarnessError: for any unknown name, misspelt setting or impossible value; nothing has been started.
+    """
+    setup = setup_for(request.data)
+    names = select_methods(request.methods)
+    settings = Settings(request.settings, [*names, "protocol", "threat", "diagnostics"])
+    trains = {job_id(train): train for train in _trainings(request, setup, names, settings)}
+    attacks, checkpoints = _attacks(request.attacks), _checkpoints(request.checkpoints)
+    _check_hold_out(request.data, next(iter(trains.values())))
+    wanted = setup.test_examples if request.test_examples is None else request.test_examples
+    examples, limits = _limit("test", wanted, len(request.data.test)), settings.limits()
+    jobs = [Job(train, train_id) for train_id, train in trains.items()]
+    for train_id in trains:
+        for checkpoint in checkpoints:
+            evaluations = _evaluations(trains, train_id, attacks, checkpoint, examples)
+            jobs += [*evaluations, _diagnosis(evaluations, earlier, limits)]
+    return jobs
+
+
+def _trainings(request: Request, setup: Setup, names: Sequence[str], settings: Settings) -> Iterator[TrainSpec]:
+    """One training for each seed and method."""
+    threat = threat_for(setup.threat, request.norm, request.eps)
+    threat = replace(threat, **settings.parsed("threat", {"step_size": float}))
+    short = {} if request.epochs is None else {"epochs": request.epochs}
+    protocol = settings.apply_to_protocol(setup.protocol, short)
+    model = request.model or setup.model
+    dataset = DatasetSpec(
+        name=request.data.name,
+        fingerprint=request.data.fingerprint,
+        train_examples=_limit("train", request.train_examples, len(request.data.train)),
+        validation_fraction=setup.validation_fraction,
+    )
+    specs = [MethodSpec(name=n, params=settings.method_params(n), code=code_of(methods[n])) for n in names]
+    for seed, method in product(request.seeds, specs):
+        yield TrainSpec(
+            method=method,
+            dataset=dataset,
+            model=model,
+            model_code=code_of(models[model]),
+            threat=ThreatSpec(**asdict(threat)),
+            protocol=protocol,
+            seed=seed,
+        )
+
+
+def _checkpoints(names: Sequence[str]) -> list[str]:
+    unknown = [name for name in names if name not in CHECKPOINTS]
+    if unknown:
+        raise UnknownName("checkpoint", unknown[0], CHECKPOINTS)
+    if not names:
+        raise HarnessError(f"no checkpoint was named. Known: {', '.join(CHECKPOINTS)}.")
+    return list(dict.fromkeys(names))
+
+
+def select_methods(names: Iterable[str]) -> list[str]:
+    """Method names for names and groups (``all``, ``ablations``), each once, in the order asked for."""
+    groups: dict[str, list[str]] = {}
+    for name, method in methods.items():
+        groups.setdefault(method.group, []).append(name)
+    chosen: list[str] = []
+    for name in names:
+        if name not in groups and name not in methods:
+            raise UnknownName("method", name, [*methods, *groups])
+        chosen += groups.get(name, [name])
+    if not chosen:
+        raise HarnessError("no method was named: try --methods all, or harness methods for the list")
+    return list(dict.fromkeys(chosen))
+
+
+def _evaluations(
+    trains: Mapping[str, TrainSpec],
+    train_id: str,
+    specs: Sequence[AttackSpec],
+    checkpoint: str,
+    examples: int | None,
+) -> list[Job]:
+    train, jobs = trains[train_id], []
+    related = [Sibling(train=each, train_id=name) for name, each in trains.items() if _are_siblings(each, train)]
+    for attack in specs:
+        siblings = related if getattr(attacks[family(attack.name)], "uses_views", False) else []
+        spec = EvaluateSpec.model_validate(
+            {
+                "train": train,
+                "train_id": train_id,
+                "checkpoint": checkpoint,
+                "attack": attack,
+                "siblings": siblings,
+                "threat": train.threat,
+                "test_examples": examples,
+                "seed": train.seed,
+            }
+        )
+        jobs.append(Job(spec, job_id(spec), (train_id, *(each.train_id for each in siblings))))
+    return jobs
+
+
+def _are_siblings(one: TrainSpec, other: TrainSpec) -> bool:
+    """Different methods of one seed, of which one builds on the other or both on a third: they share a base class."""
+    bases = [set(methods[spec.method.name].__mro__) for spec in (one, other)]
+    registered = {method for _, method in methods.items()}
+    return one.method.name != other.method.name and one.seed == other.seed and bool(bases[0] & bases[1] & registered)
+
+
+def _diagnosis(evaluations: Sequence[Job], earlier: Iterable[EvaluateSpec], limits: dict[str, float]) -> Job:
+    first = evaluations[0].spec
+    assert isinstance(first, EvaluateSpec)
+    shared = first.model_dump(include={"train_id", "checkpoint", "threat", "test_examples", "numerics"})
+    ids = [job.id for job in evaluations]
+    ids += [job_id(spec) for spec in earlier if spec.model_dump(include=set(shared)) == shared]
+    spec = DiagnoseSpec(
+        **shared, train=first.train, seed=first.seed, evaluations=tuple(sorted(set(ids))), limits=limits
+    )
+    return Job(spec, job_id(spec), (first.train_id, *(job.id for job in evaluations)))
+
+
+def _attacks(names: Sequence[str]) -> list[AttackSpec]:
+    resolved = {name: resolve(name) for name in dict.fromkeys((NATURAL, *names))}
+    return [
+        AttackSpec(name=name, params=asdict(attack), code=code_of(type(attack)))  # type: ignore[call-overload]
+        for name, attack in resolved.items()
+    ]
+
+
+def _check_hold_out(data: Data, train: TrainSpec) -> None:
+    """Enough examples to train and to validate: a matter of their number alone, so one pixel of each will do."""
+    limited = data.train.head(train.dataset.train_examples)
+    hold_out(Split(limited.images[:, :, :1, :1], limited.labels), train.dataset.validation_fraction, train.seed)
+
+
+def _limit(split: str, wanted: int | None, available: int) -> int | None:
+    """The first N examples; None for all of them, so that asking for all and saying nothing are the same job."""
+    if wanted is None or wanted == available:
+        return None
+    if not 1 <= wanted <= available:
+        raise HarnessError(f"--{split}-examples must be between 1 and {available}, got {wanted}")
+    return wanted

@@ -1,0 +1,59 @@
+"""The user's ``--set OWNER.FIELD=VALUE`` texts, checked against what their owners take."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
+from typing import Any, get_type_hints
+
+from pydantic import ValidationError
+
+from harness.api.errors import HarnessError, UnknownName
+from harness.api.method import methods
+from harness.api.specs import Protocol
+from harness.api.values import parse_value
+from harness.trust.findings import limit_names
+
+
+class Settings:
+    """The ``--set owner.field=value`` texts by owner; one that is none of the ``owners`` is a misspelling."""
+
+    def __init__(self, texts: Iterable[str], owners: Sequence[str]) -> None:
+        self.values: dict[str, dict[str, str]] = {}
+        for text in texts:
+            name, equals, value = text.partition("=")
+            owner, dot, key = name.strip().partition(".")
+            if not equals or not dot or not owner or not key:
+                raise HarnessError(f"--set takes OWNER.FIELD=VALUE with OWNER one of {', '.join(owners)}, got {text!r}")
+            if owner not in owners:
+                raise UnknownName("owner of a --set", owner, owners)
+            self.values.setdefault(owner, {})[key] = value.strip()
+
+    def parsed(self, owner: str, types: dict[str, Any]) -> dict[str, Any]:
+        """The owner's settings as values of their types."""
+        values: dict[str, Any] = {}
+        for key, text in self.values.get(owner, {}).items():
+            if key not in types:
+                raise UnknownName(f"setting of {owner}", key, types)
+            values[key] = parse_value(f"{owner}.{key}", text, types[key])
+        return values
+
+    def limits(self) -> dict[str, float]:
+        """The thresholds of the diagnostics that the user set, by name."""
+        return self.parsed("diagnostics", dict.fromkeys(limit_names(), float))
+
+    def method_params(self, name: str) -> dict[str, Any]:
+        """All hyperparameters of a method: its defaults with the user's changes, checked by the method itself."""
+        method = methods[name]
+        hints = get_type_hints(method)  # resolved, also where a plugin postpones annotations
+        types = {each.name: hints[each.name] for each in fields(method)}  # type: ignore[arg-type]
+        return asdict(method(**self.parsed(name, types)))  # type: ignore[call-overload, no-any-return]
+
+    def apply_to_protocol(self, default: Protocol, short: dict[str, Any]) -> Protocol:
+        """The protocol with the user's changes."""
+        types = {name: info.annotation for name, info in Protocol.model_fields.items()}
+        try:
+            changed = default.model_dump() | short | self.parsed("protocol", types)
+            return Protocol.model_validate(changed)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            raise HarnessError(f"protocol.{key} = {first['input']!r}: {first['msg']}") from error

@@ -1,0 +1,137 @@
+"""Jobs in worker processes, one for each device."""
+
+import contextlib
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from typing import Any, TypeVar
+
+import torch
+
+from harness.compute.memory import keep_freed_memory
+from harness.run.executors.slots import Slot
+
+T = TypeVar("T")
+_Task = tuple["Future[Any]", Callable[..., Any]]
+
+
+class WorkerDied(Exception):
+    """A worker process ended in the middle of a job (killed, out of memory)."""
+
+
+class LocalExecutor(Executor):
+    """One worker process per slot. A worker that dies fails its own job only and is replaced.
+
+    A call gets its slot's device as last argument. Workers end when this process ends, however it ends.
+    """
+
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._workers: dict[int, multiprocessing.process.BaseProcess] = {}
+        self._closing = False
+        self._threads = [
+            threading.Thread(target=self._serve, args=(number, slot), daemon=True) for number, slot in enumerate(slots)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, call: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Queue ``call(*args, device)`` for the next free slot; ``call`` and ``args`` must pickle."""
+        future: Future[T] = Future()
+        self._tasks.put((future, partial(call, *args, **kwargs)))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let queued calls finish; with ``cancel_futures``, drop them and end the running ones at once."""
+        if cancel_futures:
+            self._closing = True
+            for worker in list(self._workers.values()):
+                worker.kill()
+        for _ in self._threads:
+            self._tasks.put(None)
+        if wait:
+            for thread in self._threads:
+                thread.join()
+
+    def _serve(self, number: int, slot: Slot) -> None:
+        """Feed one slot's worker, starting a new one when there is none, and after a job that failed unexpectedly.
+
+        What such a job leaves behind (memory, a broken CUDA context) ends with its process.
+        """
+        if hasattr(signal, "pthread_sigmask"):  # workers inherit it: Ctrl-C is the scheduler's, even while they start
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        connection: Connection | None = None
+        while (task := self._tasks.get()) is not None:
+            future, call = task
+            if self._closing:
+                future.cancel()
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                connection = connection or self._start(number, slot)
+                connection.send((call, slot.device))
+                succeeded, value = connection.recv()
+            except (EOFError, OSError):
+                code = self._end(number, connection)
+                connection = None
+                future.set_exception(WorkerDied(f"the worker process died (exit code {code})"))
+            except Exception as error:  # a call or an answer that does not pickle
+                self._end(number, connection)
+                connection = None
+                future.set_exception(error)
+            else:
+                (future.set_result if succeeded else future.set_exception)(value)
+                if not succeeded:
+                    self._end(number, connection)
+                    connection = None
+        self._end(number, connection)
+
+    def _end(self, number: int, connection: Connection | None) -> int | None:
+        """Close the connection, which ends the worker, and wait for it: its exit code."""
+        if connection:
+            connection.close()
+        worker = self._workers.get(number)
+        if worker is None:
+            return None
+        worker.join()
+        return worker.exitcode
+
+    def _start(self, number: int, slot: Slot) -> Connection:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        worker = context.Process(target=_work, args=(theirs, slot.threads), daemon=True)
+        worker.start()
+        theirs.close()
+        self._workers[number] = worker
+        if self._closing:
+            worker.kill()
+        return ours
+
+
+def _work(connection: Connection, threads: int) -> None:
+    """A worker's life: take calls until the other end closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the scheduler's to handle
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            call, device = connection.recv()
+            try:
+                reply = (True, call(device))
+            except Exception as error:
+                reply = (False, error)
+            connection.send(reply)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

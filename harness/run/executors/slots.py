@@ -1,0 +1,26 @@
+"""The places to run a job on this machine."""
+
+import os
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One place to run a job: a device and the CPU threads that belong to it."""
+
+    device: str
+    threads: int
+
+
+def default_slots(workers: int | None = None) -> list[Slot]:
+    """One slot per GPU; without a GPU, one per CPU core (at most 8), the cores shared out among them.
+
+    ``workers`` asks for that many slots instead, dealt out over the GPUs in turn.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    gpus = torch.cuda.device_count()
+    count = workers or gpus or min(cores, 8)
+    threads = max(1, cores // count)
+    return [Slot(f"cuda:{index % gpus}" if gpus else "cpu", threads) for index in range(count)]

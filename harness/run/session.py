@@ -1,0 +1,89 @@
+"""A whole run from the user's words to a filled store: what ``harness run`` does."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+
+from pydantic import ValidationError
+from rich.console import Console
+
+from harness.api.specs import EvaluateSpec, TrainSpec, parse_spec
+from harness.api.threat import Threat
+from harness.datasets import load
+from harness.plan.graph import Job, Request, plan
+from harness.plugins import load_plugins
+from harness.run.progress import Lines, Live, Silent
+from harness.run.scheduler import Outcome, Scheduler
+from harness.run.workspace import Workspace
+from results.layout import JobFiles
+from results.store import Store
+
+
+class Interrupted(Exception):
+    """The user pressed Ctrl-C; everything finished is recorded."""
+
+
+def prepare(workspace: Workspace, ask: Callable[..., Request]) -> list[Job]:
+    """Load the plugins and the data set, then plan: every name and setting is checked before any work starts."""
+    load_plugins(workspace.plugins)
+    return plan(ask(data=load(workspace.dataset, workspace.data_root)), _done_before(workspace.jobs))
+
+
+def _done_before(jobs: Path) -> list[EvaluateSpec]:
+    """The finished evaluations in the workspace; those of other versions of the harness are passed over."""
+    specs = []
+    for files in map(JobFiles, sorted(jobs.glob("evaluate-*"))):
+        with contextlib.suppress(OSError, ValidationError):
+            if files.result.exists():
+                specs.append(parse_spec(files.spec.read_text()))
+    return [spec for spec in specs if isinstance(spec, EvaluateSpec)]
+
+
+def describe(jobs: Sequence[Job]) -> str:
+    """The protocol of the run in a few lines: it belongs to every number that follows."""
+    trains = [job.spec for job in jobs if isinstance(job.spec, TrainSpec)]
+    evaluations = [job.spec for job in jobs if isinstance(job.spec, EvaluateSpec)]
+    first, protocol = trains[0], trains[0].protocol
+    threat = Threat.of(first.threat)
+    examples = evaluations[0].test_examples
+    return (
+        f"{first.dataset.name}: {', '.join(dict.fromkeys(spec.method.name for spec in trains))}; "
+        f"seeds {', '.join(str(seed) for seed in dict.fromkeys(spec.seed for spec in trains))}\n"
+        f"{first.model}, {threat}, {protocol.epochs} epochs of "
+        f"{first.dataset.train_examples or 'all'} training examples "
+        f"({first.dataset.validation_fraction:.0%} held out for validation), batch {protocol.batch_size}, "
+        f"lr {protocol.lr:g} {protocol.schedule}, {protocol.precision}\n"
+        f"attacks {', '.join(dict.fromkeys(spec.attack.name for spec in evaluations))} on "
+        f"{'all' if examples is None else f'the first {examples}'} test examples, "
+        f"checkpoints {', '.join(dict.fromkeys(spec.checkpoint for spec in evaluations))}"
+    )
+
+
+def run(
+    workspace: Workspace,
+    jobs: Sequence[Job],
+    store: Store,
+    console: Console,
+    executor: Executor,
+    *,
+    quiet: bool = False,
+) -> Outcome:
+    """Run the jobs, show progress, and shut the executor down.
+
+    Raises:
+        Interrupted: on Ctrl-C, after the workers were stopped.
+    """
+    observer = (Silent if quiet else Live if console.is_terminal else Lines)(workspace, console)
+    done = sum(workspace.job(job.id).result.exists() for job in jobs)
+    observer.begin(jobs, done)
+    finished = False
+    try:
+        outcome = Scheduler(workspace, store, executor, observer).run(jobs)
+        finished = True
+    except KeyboardInterrupt:
+        raise Interrupted from None
+    finally:
+        observer.end()
+        executor.shutdown(wait=True, cancel_futures=not finished)
+    return outcome

@@ -1,0 +1,178 @@
+"""Run one job in its directory: the only code that a worker process executes."""
+
+import contextlib
+import json
+import logging
+import platform
+import shutil
+import subprocess
+import time
+import traceback
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+
+from harness.api.data import Data
+from harness.api.errors import HarnessError
+from harness.api.specs import AnySpec, EvaluateSpec, TrainSpec, job_id, parse_spec
+from harness.compute.checkpoints import save_text, write_atomically
+from harness.datasets import load
+from harness.evaluation.job import evaluate_job
+from harness.plugins import load_plugins
+from harness.run.workspace import Workspace
+from harness.training.loop import train
+from harness.trust.diagnose import diagnose_job
+from results.layout import JobFiles
+
+log = logging.getLogger("harness")
+_PACKAGES = ("torch", "torchvision", "numpy", "pyautoattack", "robustbench")
+
+
+class JobFailed(Exception):
+    """A job ended with an error; its directory holds ``failure.json`` and ``log.txt``."""
+
+    def __init__(self, message: str, retry: bool) -> None:
+        super().__init__(message, retry)  # both, so that it comes back whole from another process
+        self.message, self.retry = message, retry
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def run_job(job_id: str, workspace: Workspace, device: str) -> None:
+    """Do the job that its ``spec.json`` describes, unless it is done; leave ``result.json`` behind.
+
+    A lock keeps a second worker, of whatever scheduler, waiting until the first is done or dead. The workspace says
+    where this machine finds the images; their fingerprint must be the spec's.
+
+    Raises:
+        JobFailed: with the first line of the error; ``retry`` is false where another try would end the same way.
+    """
+    files = workspace.job(job_id)
+    with FileLock(files.lock):
+        if files.result.exists():
+            return
+        with _logging_to(files.log):
+            try:
+                _run(files, workspace, torch.device(device))
+            except Exception as error:
+                raise _record_failure(files, error) from error
+
+
+def _run(files: JobFiles, workspace: Workspace, device: torch.device) -> None:
+    files.failure.unlink(missing_ok=True)
+    load_plugins(workspace.plugins)
+    spec = parse_spec(files.spec.read_text())
+    data = _checked_data(spec, workspace)
+    started, clock = datetime.now(UTC), time.perf_counter()
+    log.info("%s on %s", files.id, device)
+
+    def report(progress: dict[str, Any]) -> None:
+        save_text(files.progress, json.dumps(progress))
+
+    if isinstance(spec, EvaluateSpec):
+        judgement, outcome = evaluate_job(spec, data, device, files, report)
+        verdicts = judgement.verdicts.numpy()
+        write_atomically(files.verdicts, lambda part: _save_array(part, verdicts))
+    elif isinstance(spec, TrainSpec):
+        outcome = train(spec, data, device, files, report)
+    else:
+        outcome = diagnose_job(spec, data, device, files)
+    result = {
+        "id": job_id(spec),
+        "kind": spec.kind,
+        "started": started.isoformat(),
+        "finished": datetime.now(UTC).isoformat(),
+        "seconds": time.perf_counter() - clock,
+        "device": _device_name(device),
+        "versions": _versions(),
+        "code": _code_version(),
+        **outcome,
+    }
+    save_text(files.result, json.dumps(result, indent=1))
+    shutil.rmtree(files.state, ignore_errors=True)
+    files.progress.unlink(missing_ok=True)
+
+
+def _save_array(path: Path, array: np.ndarray) -> None:
+    with path.open("wb") as file:
+        np.save(file, array)
+
+
+def _checked_data(spec: AnySpec, workspace: Workspace) -> Data:
+    wanted = (spec if isinstance(spec, TrainSpec) else spec.train).dataset
+    data = load_once(workspace.dataset, workspace.data_root)
+    if data.fingerprint != wanted.fingerprint:
+        raise HarnessError(
+            f"{workspace.dataset} has changed since this job was planned (fingerprint {data.fingerprint}, "
+            f"expected {wanted.fingerprint}): run the same command again"
+        )
+    return data
+
+
+@lru_cache(maxsize=1)
+def load_once(dataset: str, data_root: Path) -> Data:
+    """The data set, kept in memory between the jobs of one worker."""
+    return load(dataset, data_root)
+
+
+def _record_failure(files: JobFiles, error: Exception) -> JobFailed:
+    message = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+    log.error("%s", traceback.format_exc())
+    failure = {
+        "error": message,
+        "traceback": traceback.format_exc(),
+        "log": files.log.name,
+        "finished": datetime.now(UTC).isoformat(),
+    }
+    save_text(files.failure, json.dumps(failure, indent=1))
+    return JobFailed(message, retry=not isinstance(error, HarnessError))
+
+
+@contextlib.contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({torch.get_num_threads()} threads)"
+
+
+@lru_cache(maxsize=1)
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), "harness": version("robustness-harness")} | {
+        package: version(package) for package in _PACKAGES
+    }
+
+
+@lru_cache(maxsize=1)
+def _code_version() -> str | None:
+    """The commit of the harness's own checkout, ``+`` when files were changed; None for an installed wheel."""
+    here = Path(__file__).parents[2]
+    if not (here / ".git").exists():
+        return None
+    try:
+        commit = _git(here, "rev-parse", "--short=12", "HEAD")
+        return commit + ("+" if _git(here, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(directory: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(directory), *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()

@@ -1,0 +1,25 @@
+"""Where a run's files lie, and what its workers need to know about this machine."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from results.layout import WorkspaceFiles
+
+_FOLDER = "imagefolder:"
+
+
+@dataclass(frozen=True)
+class Workspace(WorkspaceFiles):
+    """A workspace's files, and where this machine finds the data set and the plugins of its jobs."""
+
+    dataset: str
+    data_root: Path
+    plugins: tuple[Path, ...] = ()
+
+    @classmethod
+    def at(cls, root: Path, dataset: str, data_root: Path, plugins: Sequence[Path] = ()) -> "Workspace":
+        """The workspace with absolute paths, so that workers find it from anywhere."""
+        if dataset.startswith(_FOLDER):
+            dataset = f"{_FOLDER}{Path(dataset.removeprefix(_FOLDER)).expanduser().resolve()}"
+        return cls(root.resolve(), dataset, data_root.resolve(), tuple(path.resolve() for path in plugins))

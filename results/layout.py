@@ -1,0 +1,105 @@
+"""The one place that names the files of a workspace and of a job's directory."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class JobFiles:
+    """The files of one job, whose directory bears its id."""
+
+    directory: Path
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self.directory.name
+
+    @property
+    def spec(self) -> Path:
+        """What the job is: written by the scheduler before a worker starts."""
+        return self.directory / "spec.json"
+
+    @property
+    def result(self) -> Path:
+        """What came of it: the job is done once this file is there."""
+        return self.directory / "result.json"
+
+    @property
+    def failure(self) -> Path:
+        """How the last try failed."""
+        return self.directory / "failure.json"
+
+    @property
+    def progress(self) -> Path:
+        """How far a running job is."""
+        return self.directory / "progress.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the worker that does the job."""
+        return self.directory / "lock"
+
+    @property
+    def log(self) -> Path:
+        """What the workers wrote."""
+        return self.directory / "log.txt"
+
+    @property
+    def history(self) -> Path:
+        """One line for each epoch of a training."""
+        return self.directory / "history.jsonl"
+
+    @property
+    def verdicts(self) -> Path:
+        """One bool for each example of an evaluation."""
+        return self.directory / "verdicts.npy"
+
+    @property
+    def state(self) -> Path:
+        """The folder of what a job that was cut off goes on from; gone once it is done."""
+        return self.directory / "state"
+
+    @property
+    def training_state(self) -> Path:
+        """The checkpoint that a training resumes from."""
+        return self.state / "training.pt"
+
+    @property
+    def evaluation_state(self) -> Path:
+        """The finished batches that an evaluation resumes from."""
+        return self.state / "evaluation.pt"
+
+    def weights(self, checkpoint: str) -> Path:
+        """The weights of the checkpoint ``best`` or ``last`` of a training."""
+        return self.directory / f"{checkpoint}.safetensors"
+
+    def sibling(self, job_id: str) -> "JobFiles":
+        """Another job of the same workspace."""
+        return JobFiles(self.directory.parent / job_id)
+
+
+@dataclass(frozen=True)
+class WorkspaceFiles:
+    """The files of one workspace."""
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        """The SQLite store."""
+        return self.root / "harness.db"
+
+    @property
+    def jobs(self) -> Path:
+        """The folder of all job directories."""
+        return self.root / "jobs"
+
+    @property
+    def reports(self) -> Path:
+        """Tables and plots."""
+        return self.root / "reports"
+
+    def job(self, job_id: str) -> JobFiles:
+        """The files of one job."""
+        return JobFiles(self.jobs / job_id)

@@ -1,0 +1,90 @@
+"""Names and plugins."""
+
+import importlib
+import sys
+
+import pytest
+
+from harness.api.errors import HarnessError, NameTaken, UnknownName
+from harness.api.model import models
+from harness.api.registry import Registry
+from harness.plugins import load_plugins
+
+
+def test_a_misspelt_name_is_answered_with_the_nearest():
+    names: Registry[object] = Registry("method")
+    names.add("trades")(object())
+    with pytest.raises(UnknownName, match=r"unknown method 'tardes'. Did you mean 'trades'\? Known: trades"):
+        names["tardes"]
+
+
+def test_a_name_taken_twice_names_both_owners():
+    names: Registry[type] = Registry("method")
+
+    class First:
+        pass
+
+    class Second:
+        pass
+
+    names.add("x")(First)
+    names.add("x")(First)  # the same object again is no conflict
+    with pytest.raises(NameTaken, match=r"method 'x' is defined twice, by .*First and by .*Second"):
+        names.add("x")(Second)
+
+
+PLUGIN = '''
+from harness.api.model import models
+
+@models.add("{name}")
+def build(num_classes, inputs):
+    """A model of one's own."""
+{broken}
+'''
+
+
+def test_a_plugin_file_registers_its_names(tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text(PLUGIN.format(name="own-model", broken=""))
+    load_plugins([file])
+    load_plugins([file])  # a second time changes nothing
+    assert "own-model" in models
+
+
+def test_a_broken_plugin_file_is_an_error_that_names_it(tmp_path):
+    file = tmp_path / "broken.py"
+    file.write_text(PLUGIN.format(name="other", broken="1 / 0"))
+    with pytest.raises(HarnessError, match=r"broken.py does not import: ZeroDivisionError"):
+        load_plugins([file])
+
+
+def test_a_missing_plugin_file_is_an_error(tmp_path):
+    with pytest.raises(HarnessError, match="does not exist"):
+        load_plugins([tmp_path / "nowhere.py"])
+
+
+def test_a_plugin_file_cannot_take_a_built_in_name(tmp_path):
+    file = tmp_path / "thief.py"
+    file.write_text(PLUGIN.format(name="resnet18", broken=""))
+    with pytest.raises(NameTaken, match=r"model 'resnet18' is defined twice, by harness.models.resnet"):
+        load_plugins([file])
+
+
+@pytest.mark.parametrize("broken", ["", "1 / 0"])
+def test_an_installed_third_party_plugin_is_loaded_or_reported_and_skipped(tmp_path, monkeypatch, broken):
+    """A real distribution on the path, found through its entry point; a broken one leaves no names behind."""
+    module = "third_party_broken" if broken else "third_party_fine"
+    (tmp_path / f"{module}.py").write_text(PLUGIN.format(name=module, broken=broken))
+    info = tmp_path / f"{module}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[harness.plugins]\n{module} = {module}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    if broken:
+        with pytest.warns(UserWarning, match=r"plugin 'third_party_broken' of package .* skipped: ZeroDivisionError"):
+            load_plugins()
+    else:
+        load_plugins()
+    assert (module in models) == (not broken)
+    sys.modules.pop(module, None)

@@ -1,0 +1,258 @@
+"""The command line as a user meets it, in processes of its own."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+import typer.main
+
+from harness.cli import app
+
+COMMANDS = ["run", "status", "results", "report", "compare", "methods", "models", "datasets", "attacks"]
+COMMANDS += ["evaluate", "doctor"]
+FIRST_COLUMNS = "method,dataset,model,seed,checkpoint,attack,accuracy,ci_low,ci_high,examples"
+
+
+def harness(*arguments, code=0, cwd=None):
+    """Run the command; returns stdout (and stderr after it)."""
+    environment = os.environ | {"COLUMNS": "160", "TERM": "dumb"}
+    command = [sys.executable, "-m", "harness", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=600, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A workspace after a small real run, its command and its output."""
+    workspace = tmp_path_factory.mktemp("runs")
+    arguments = ["run", "--methods", "natural,pgd-at", "--dataset", "digits", "--epochs", 2, "--train-examples", 300]
+    arguments += ["--test-examples", 30, "--attacks", "fgsm,pgd-20,adaptive:steps=10", "--workspace", workspace]
+    return workspace, arguments, harness(*arguments)
+
+
+def test_help_is_quick_and_does_not_import_torch():
+    """Under twice the time of typer's own help (each the best of five, turn about), and no torch in sys.modules."""
+    ours, typers = zip(*((_seconds("harness"), _seconds("typer")) for _ in range(5)), strict=True)
+    assert min(ours) < 2 * min(typers)
+    code = "import sys, harness, harness.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def _seconds(module):
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, check=True)
+    return time.perf_counter() - started
+
+
+def test_the_commands_are_those_of_the_manual():
+    names = set(typer.main.get_command(app).commands)
+    assert names == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command):
+    assert f"Example: harness {command}" in " ".join(harness(command, "--help").split())
+
+
+def test_a_run_prints_the_table_and_says_where_everything_lies(finished):
+    workspace, _, output = finished
+    for text in ("natural", "pgd-at", "fgsm", "adaptive", "worst-case", "30 test examples", "Linf 0.2"):
+        assert text in output, text
+    assert str(workspace / "harness.db") in output
+    assert str(workspace / "reports") in output
+    assert (workspace / "harness.db").is_file()
+    suffixes = {path.suffix for path in (workspace / "reports").iterdir()}
+    assert {".md", ".csv", ".tex", ".png", ".pdf"} <= suffixes
+
+
+def test_the_same_command_again_finds_everything_done(finished):
+    _, arguments, _ = finished
+    assert "22 jobs, 22 done before" in harness(*arguments)
+
+
+def test_results_csv_has_the_columns_that_scripts_rely_on(finished):
+    workspace, _, _ = finished
+    text = harness("results", "--csv", "--workspace", workspace)
+    assert text.startswith(FIRST_COLUMNS)
+    frame = pd.read_csv(io.StringIO(text))
+    assert len(frame) == 2 * 2 * 5  # methods, checkpoints; natural, three attacks and worst-case
+    assert frame["accuracy"].between(0, 1).all()
+    assert (frame["ci_low"] <= frame["accuracy"]).all()
+    assert (frame["accuracy"] <= frame["ci_high"]).all()
+    assert set(frame["examples"]) == {30}
+    records = json.loads(harness("results", "--json", "--workspace", workspace))
+    assert [record["accuracy"] for record in records] == frame["accuracy"].tolist()
+
+
+def test_the_worst_case_is_at_most_every_attack(finished):
+    workspace, _, _ = finished
+    frame = pd.read_csv(io.StringIO(harness("results", "--csv", "--workspace", workspace)))
+    for _, rows in frame.groupby(["method", "checkpoint"]):
+        accuracy = rows.set_index("attack")["accuracy"]
+        assert (accuracy["worst-case"] <= accuracy).all()
+
+
+def test_a_rebuilt_database_says_the_same(finished):
+    workspace, _, _ = finished
+    before = harness("results", "--csv", "--workspace", workspace)
+    (workspace / "harness.db").unlink()
+    harness("results", "rebuild", "--workspace", workspace)
+    assert harness("results", "--csv", "--workspace", workspace) == before
+
+
+def test_status_counts_the_jobs(finished):
+    workspace, _, _ = finished
+    assert "22 jobs: 22 done" in harness("status", "--workspace", workspace)
+
+
+def test_report_writes_the_tables_again(finished):
+    workspace, _, _ = finished
+    for path in (workspace / "reports").iterdir():
+        path.unlink()
+    output = harness("report", "--workspace", workspace)
+    assert "pgd-at" in output
+    assert len(list((workspace / "reports").glob("*.png"))) >= 2
+
+
+def test_compare_says_in_a_sentence_who_wins(finished):
+    """Two epochs of natural training stand against nothing; pgd-at is not to be believed without AutoAttack."""
+    workspace, _, _ = finished
+    output = harness("compare", "natural", "pgd-at", "--workspace", workspace)
+    assert "points of worst-case accuracy" in output
+    assert "on the same 30 test examples (digits, small-cnn, Linf 0.2, best checkpoint)" in output
+    assert "exact McNemar" in output
+    assert "pgd-at is suspect: " in output
+    last = harness("compare", "pgd-at", "natural", "--attack", "fgsm", "--checkpoint", "last", "-w", workspace)
+    assert "points of fgsm accuracy" in last
+    output = harness("compare", "natural", "pgd-ad", "--workspace", workspace, code=2)
+    assert "unknown method 'pgd-ad'. Did you mean 'pgd-at'?" in output
+    assert len(output.strip().splitlines()) == 1
+
+
+def test_a_run_ranks_the_methods(finished):
+    workspace, _, output = finished
+    assert "rank: 1 + the number of methods" in output
+    (path,) = (workspace / "reports").glob("table_*_best.csv")
+    assert set(pd.read_csv(path)["rank"]) <= {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--methods", "tardes"], "unknown method 'tardes'. Did you mean 'trades'?"),
+        (["run", "--dataset", "digts"], "Did you mean 'digits'?"),
+        (["run", "--attacks", "pdg-20"], "'pdg"),
+        (["run", "--set", "trades.bate=1", "--methods", "trades"], "Did you mean 'beta'?"),
+        (["run", "--eps", "eight"], "fraction such as 8/255 is a number), got 'eight'"),
+        (["run", "--plugin", "nowhere.py"], "plugin file"),
+        (["run", "--executor", "cloud"], "unknown executor 'cloud'. Known: local, inline."),
+        (["status"], "harness run"),
+        (["report"], "harness run"),
+        (["results", "--csv"], "harness run"),
+        (["compare", "trades", "mart"], "harness run"),
+        (["evaluate", "--model", "nowhere.py:make", "--dataset", "digits"], "nowhere.py does not exist"),
+        (["evaluate", "--model", "make", "--dataset", "digits"], "FILE.py:FACTORY or robustbench:NAME, got 'make'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(arguments, message, tmp_path):
+    output = harness(*arguments, code=2, cwd=tmp_path)
+    assert message in output
+    assert len(output.strip().splitlines()) <= 2
+    assert not list(tmp_path.rglob("*.json")), "no work was started"
+
+
+@pytest.mark.parametrize("kind", ["methods", "models", "datasets", "attacks"])
+def test_lists_name_everything_registered(kind):
+    from harness.plugins import REGISTRIES, load_plugins
+
+    load_plugins()
+    output = harness(kind)
+    assert all(name in output for name in REGISTRIES[kind])
+
+
+MODEL = """
+import torch
+
+def make():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+
+def wrong():
+    return 7
+"""
+
+
+@pytest.fixture
+def model_file(tmp_path):
+    file = tmp_path / "net.py"
+    file.write_text(MODEL)
+    return file
+
+
+def test_evaluate_attacks_a_model_from_a_file_with_weights(model_file, tmp_path):
+    """Weights that always say class 3: right on the threes alone, and nothing can fool it."""
+    import torch
+    from safetensors.torch import save_file
+    from sklearn.datasets import load_digits
+
+    weights = tmp_path / "three.safetensors"
+    save_file({"1.weight": torch.zeros(10, 64), "1.bias": torch.eye(10)[3]}, weights)
+    own = ["--model", f"{model_file}:make", "--weights", weights]
+    output = harness("evaluate", *own, "--dataset", "digits", "--attacks", "fgsm,pgd-5")
+    rows = {line.split()[0]: line.split()[1] for line in output.splitlines() if len(line.split()) > 2}
+    share = 100 * (load_digits().target == 3).mean()
+    assert float(rows["natural"]) == pytest.approx(share, abs=0.3)
+    assert rows["fgsm"] == rows["pgd-5"] == rows["natural"] == rows["worst-case"]
+    assert "verdict: masked" in output
+    assert "zero-gradient" in output
+
+
+def test_strict_fails_unless_the_model_is_trusted_and_limits_are_settings(model_file):
+    own = [
+        "evaluate",
+        "--model",
+        f"{model_file}:make",
+        "--dataset",
+        "digits",
+        "--test-examples",
+        20,
+        "--attacks",
+        "fgsm",
+    ]
+    assert "weak-evaluation" in harness(*own)
+    assert "verdict: suspect" in harness(*own, "--strict", code=1)
+    assert "verdict: trusted" in harness(*own, "--strict", "--set", "diagnostics.weak-evaluation.suspect=2")
+    output = harness(*own, "--set", "protocol.lr=1", code=2)
+    assert "unknown owner of a --set 'protocol'" in output
+
+
+def test_evaluate_refuses_what_is_no_model(model_file):
+    output = harness("evaluate", "--model", f"{model_file}:wrong", "--dataset", "digits", code=2)
+    assert "must return a torch.nn.Module, got int" in output
+    output = harness("evaluate", "--model", f"{model_file}:mkae", "--dataset", "digits", code=2)
+    assert "defines no 'mkae'" in output
+
+
+def test_a_failed_job_makes_exit_code_1(tmp_path):
+    output = harness(
+        *("run", "--methods", "natural", "--dataset", "digits", "--epochs", 3, "--train-examples", 100),
+        *("--set", "protocol.lr=1e30", "--set", "protocol.schedule=constant", "--test-examples", 10),
+        *("--attacks", "fgsm", "--workspace", tmp_path, "--executor", "inline"),
+        code=1,
+    )
+    assert "natural: the loss term" in output
+    assert "harness status" in output
+    assert "1 failed" in harness("status", "--workspace", tmp_path)
+
+
+def test_doctor_finds_this_machine_ready(tmp_path):
+    output = harness("doctor", cwd=tmp_path)
+    assert "ok    attacks: FGSM agrees with a closed form" in output
+    assert "fail" not in output

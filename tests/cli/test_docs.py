@@ -1,0 +1,71 @@
+"""What the documents show works as written."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import typer.main
+from oracles import LABELS, MARGINS, Threshold, constant_images
+
+from harness.cli import app
+from harness.plan.graph import select_methods
+from harness.plugins import REGISTRIES, load_plugins
+from harness.training.loop import train
+from harness.trust.checks import checks_table
+from results.layout import JobFiles
+
+ROOT = Path(__file__).parents[2]
+README, CONTRIBUTING, TRUST = ((ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md", "docs/trust.md"))
+
+
+def python_blocks(text):
+    return re.findall(r"```python\n(.*?)```", text, re.S)
+
+
+def test_the_example_method_is_a_plugin_of_thirty_lines_that_trains(train_spec, digits, tmp_path):
+    (source,) = python_blocks(CONTRIBUTING)
+    assert len(source.splitlines()) <= 30
+    file = tmp_path / "my_at.py"
+    file.write_text(source)
+    load_plugins([file])
+    result = train(train_spec("my-at", epochs=1), digits, torch.device("cpu"), JobFiles(tmp_path), lambda _: None)
+    assert result["epochs"] == 1
+
+
+def test_the_library_example_runs():
+    (source,) = python_blocks(README)
+    scope = {"model": Threshold(), "x": constant_images(MARGINS), "y": LABELS}
+    exec(source, scope)
+    assert set(scope["r"].accuracy) == {"natural", "fgsm", "pgd-20", "cw", "autoattack", "adaptive", "worst-case"}
+    assert scope["r"].verdict in ("trusted", "suspect", "masked")
+
+
+@pytest.mark.parametrize("command", typer.main.get_command(app).commands)
+def test_the_readme_names_every_command(command):
+    assert f"`{command}`" in README or f"harness {command}" in README or re.search(rf"also:.*\b{command}\b", README)
+
+
+@pytest.mark.parametrize("kind", ["methods", "models", "datasets"])
+def test_the_readme_names_everything_registered(kind):
+    names = select_methods(["all"]) if kind == "methods" else list(REGISTRIES[kind])
+    assert [name for name in names if f"`{name}`" not in README] == []
+
+
+def test_the_table_of_checks_is_the_one_in_force():
+    shown = re.search(r"<!-- checks -->\n(.*?)<!-- /checks -->", TRUST, re.S)
+    assert shown
+    assert shown[1] == checks_table()
+
+
+@pytest.mark.parametrize("verdict", ["trusted", "suspect", "masked"])
+def test_every_verdict_is_explained(verdict):
+    assert f"| `{verdict}` |" in TRUST
+
+
+def test_the_tested_versions_satisfy_the_requirements():
+    """Every requirement of the wheel has a tested version in constraints.txt."""
+    tested = {line.partition("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    requirements = re.findall(r'^    "([A-Za-z0-9_-]+)[><=]', (ROOT / "pyproject.toml").read_text(), re.M)
+    assert len(requirements) >= 15
+    assert {name.lower() for name in requirements} <= tested

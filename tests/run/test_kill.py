@@ -1,0 +1,102 @@
+"""kill -9 at any moment, then the same command: the result is that of an uninterrupted run, bit for bit."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from training_runs import history_of
+
+ARGUMENTS = [
+    *("run", "--methods", "trades", "--dataset", "digits", "--epochs", "4", "--train-examples", "600"),
+    *("--attacks", "fgsm,pgd-20,autoattack", "--checkpoints", "last", "--test-examples", "40", "--workers", "1"),
+    *("--set", "trades.attack_steps=5"),
+]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals"),
+]
+
+
+def start(workspace: Path) -> subprocess.Popen:
+    command = [sys.executable, "-m", "harness", *ARGUMENTS, "--workspace", str(workspace)]
+    # A shell starts what runs in its background with Ctrl-C ignored, and children inherit that: not this one.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def finish(workspace: Path) -> str:
+    process = start(workspace)
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, output
+    return output
+
+
+def kill_when(workspace: Path, happened) -> None:
+    """Start the run and kill it, with its workers, at the first moment that ``happened(workspace)``."""
+    process = start(workspace)
+    deadline = time.monotonic() + 120
+    while not happened(workspace):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def in_training(workspace: Path) -> bool:
+    """After the first epoch and before the last."""
+    return any(0 < len(path.read_text().splitlines()) < 4 for path in workspace.glob("jobs/train-*/history.jsonl"))
+
+
+def in_autoattack(workspace: Path) -> bool:
+    """The AutoAttack job has said that it started, and has no result."""
+    for spec in workspace.glob("jobs/evaluate-*/spec.json"):
+        if '"autoattack"' in spec.read_text() and (spec.parent / "log.txt").exists():
+            return not (spec.parent / "result.json").exists()
+    return False
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    workspace = tmp_path_factory.mktemp("whole")
+    finish(workspace)
+    return workspace
+
+
+@pytest.mark.parametrize("moment", [in_training, in_autoattack])
+def test_a_killed_run_ends_like_an_uninterrupted_one(moment, whole, tmp_path):
+    kill_when(tmp_path, moment)
+    assert not all((path.parent / "result.json").exists() for path in tmp_path.glob("jobs/*/spec.json"))
+    finish(tmp_path)
+    trained = next(whole.glob("jobs/train-*")).name
+    for name in ("best", "last"):
+        first, second = (load_file(w / "jobs" / trained / f"{name}.safetensors") for w in (whole, tmp_path))
+        assert all(torch.equal(first[key], second[key]) for key in first)
+    assert history_of(whole / "jobs" / trained) == history_of(tmp_path / "jobs" / trained)
+    evaluations = sorted(path.name for path in whole.glob("jobs/evaluate-*"))
+    assert len(evaluations) == 4
+    for name in evaluations:
+        first, second = (np.load(w / "jobs" / name / "verdicts.npy") for w in (whole, tmp_path))
+        assert np.array_equal(first, second)
+
+
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path):
+    process = start(tmp_path)
+    while not in_training(tmp_path):
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 130
+    assert "The same command goes on" in output
+    assert "Traceback" not in output

@@ -1,0 +1,147 @@
+"""The job graph on a real executor, with real jobs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.plan.graph import Request, plan
+from harness.plugins import load_plugins
+from harness.run.executors.inline import InlineExecutor
+from harness.run.executors.local import LocalExecutor
+from harness.run.executors.slots import Slot
+from harness.run.scheduler import Scheduler
+from harness.run.workspace import Workspace
+from results.queries import long_form
+from results.store import Store
+
+PLUGIN = Path(__file__).parents[1] / "support" / "faulty_plugin.py"
+
+
+class Recorder:
+    """An observer that keeps what it is told."""
+
+    def __init__(self):
+        self.events = []
+
+    def started(self, job):
+        self.events.append(("started", job.title))
+
+    def finished(self, job):
+        self.events.append(("finished", job.title))
+
+    def failed(self, job, message, *, retrying):
+        self.events.append(("failed", job.title, message, retrying))
+
+    def tick(self):
+        pass
+
+
+@pytest.fixture
+def run(tmp_path, digits):
+    """Plan and run methods inline in a workspace of their own; returns outcome, recorder and store."""
+    load_plugins([PLUGIN])
+    place = Workspace(tmp_path, "digits", tmp_path / "data", (PLUGIN,))
+    store = Store.open(tmp_path / "harness.db")
+
+    def go(methods, **changes):
+        quick = {"attacks": ["fgsm"], "checkpoints": ["last"], "epochs": 1, "train_examples": 200, "test_examples": 20}
+        jobs = plan(Request(methods=methods, data=digits, **quick | changes))
+        recorder = Recorder()
+        outcome = Scheduler(place, store, InlineExecutor(Slot("cpu", 1)), recorder).run(jobs)
+        return outcome, recorder, store
+
+    return go
+
+
+def test_every_job_is_done_once_and_a_second_run_finds_it_done(run):
+    first, _, store = run(["natural"])
+    assert (len(first.done), len(first.reused), first.failed) == (4, 0, {})
+    before = long_form(store)
+    second, recorder, store = run(["natural"])
+    assert (len(second.done), len(second.reused)) == (0, 4)
+    assert recorder.events == []
+    assert long_form(store).equals(before)
+
+
+def test_one_failed_job_stops_only_those_that_need_it(run, tmp_path):
+    """The broken method's evaluations and their diagnosis are blocked; the sound method is trained and evaluated."""
+    outcome, recorder, store = run(["faulty", "natural"])
+    assert list(outcome.failed.values()) == ["ZeroDivisionError: division by zero"]
+    assert len(outcome.blocked) == 3
+    assert set(long_form(store)["method"]) == {"natural"}
+    assert [event[3] for event in recorder.events if event[0] == "failed"] == [True, False]
+    failed = tmp_path / "jobs" / next(iter(outcome.failed))
+    assert "ZeroDivisionError" in (failed / "log.txt").read_text()
+    assert "1 / zero" in json.loads((failed / "failure.json").read_text())["traceback"]
+
+
+def test_a_job_that_fails_once_is_tried_again(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("FAULTY_MARKER", str(tmp_path / "marker"))
+    outcome, recorder, _ = run(["fails-once"])
+    assert outcome.failed == {}
+    assert [event[3] for event in recorder.events if event[0] == "failed"] == [True]
+
+
+def test_a_users_mistake_is_not_tried_again(run):
+    """A diverging loss would diverge again: no second try."""
+    settings = ["protocol.lr=1e30", "protocol.schedule=constant"]
+    outcome, recorder, _ = run(["natural"], settings=settings, epochs=3)
+    assert "became nan" in next(iter(outcome.failed.values()))
+    assert [event[3] for event in recorder.events if event[0] == "failed"] == [False]
+
+
+def test_worker_processes_report_failures_and_go_on(tmp_path, digits):
+    """The same broken method on the executor that users get: reported, tried again, the sound one finished."""
+    load_plugins([PLUGIN])
+    place, store = Workspace(tmp_path, "digits", tmp_path / "data", (PLUGIN,)), Store.open(tmp_path / "harness.db")
+    quick = {"attacks": ["fgsm"], "checkpoints": ["last"], "epochs": 1, "train_examples": 200, "test_examples": 20}
+    jobs = plan(Request(methods=["faulty", "natural"], data=digits, **quick))
+    recorder = Recorder()
+    with LocalExecutor([Slot("cpu", 1)]) as executor:
+        outcome = Scheduler(place, store, executor, recorder).run(jobs)
+    assert list(outcome.failed.values()) == ["ZeroDivisionError: division by zero"]
+    assert [event[3] for event in recorder.events if event[0] == "failed"] == [True, False]
+    assert set(long_form(store)["method"]) == {"natural"}
+
+
+def test_a_failure_is_forgotten_once_the_job_succeeds(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("FAULTY_MARKER", str(tmp_path / "marker"))
+    run(["fails-once"])
+    assert not list(tmp_path.glob("jobs/*/failure.json"))
+
+
+SCHEDULER = """
+import sys
+from pathlib import Path
+from harness.run.executors.inline import InlineExecutor
+from harness.run.executors.slots import Slot
+from harness.run.session import prepare, run
+from harness.run.workspace import Workspace
+from harness.plan.graph import Request
+from functools import partial
+from results.store import Store
+from rich.console import Console
+
+workspace = Path(sys.argv[1])
+place = Workspace.at(workspace, "digits", workspace / "data", [])
+size = dict(epochs=3, train_examples=600, test_examples=20)
+ask = partial(Request, methods=["natural"], attacks=["fgsm"], checkpoints=["last"], **size)
+jobs = prepare(place, ask)
+outcome = run(place, jobs, Store.open(workspace / "harness.db"), Console(), InlineExecutor(Slot("cpu", 1)), quiet=True)
+print(len(outcome.done) + len(outcome.reused), len(outcome.failed))
+"""
+
+
+def test_two_schedulers_on_one_workspace_share_the_work(tmp_path):
+    """Both finish with everything, and each job's log shows exactly one run of it."""
+    script = tmp_path / "scheduler.py"
+    script.write_text(SCHEDULER)
+    command = [sys.executable, script, tmp_path]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in both:
+        assert process.communicate(timeout=120)[0].split() == ["4", "0"]
+    for log in tmp_path.glob("jobs/*/log.txt"):
+        assert len(log.read_text().splitlines()) == 1

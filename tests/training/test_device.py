@@ -1,0 +1,40 @@
+"""The real code paths on the best device there is: on a GPU machine these are the first tests to run."""
+
+import math
+
+import pytest
+import torch
+from oracles import LABELS, MARGINS, Threshold, constant_images
+from training_runs import history_of
+
+import harness
+from harness.training.loop import train
+from results.layout import JobFiles
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+METHODS = ["natural", "pgd-at", "trades", "mart", "pgd-at-ancra", "trades-ancra", "mart-ancra"]
+
+
+@pytest.mark.parametrize(
+    ("method", "model"), [(name, "small-cnn") for name in METHODS] + [("trades-ancra", "resnet18")]
+)
+def test_every_method_trains_here_in_bfloat16(method, model, train_spec, digits, tmp_path):
+    """One epoch of one step: data, augmentation, generators, attack, loss and validation meet on the device."""
+    spec = train_spec(method, epochs=1, examples=40, precision="bfloat16", augmentation="crop-flip")
+    spec = spec.model_copy(update={"model": model, "protocol": spec.protocol.model_copy(update={"batch_size": 16})})
+    train(spec, digits, DEVICE, JobFiles(tmp_path), lambda _: None)
+    (entry,) = history_of(tmp_path)
+    assert math.isfinite(entry["loss"])
+    assert all(math.isfinite(term) for term in entry["terms"].values())
+    assert (entry["peak_memory"] or 0) > 0 or DEVICE.type == "cpu"
+
+
+@pytest.mark.parametrize("attack", ["fgsm", "pgd-20", "cw", "autoattack", "adaptive"])
+def test_every_attack_runs_here_and_tells_the_truth(attack):
+    """The model comes back to where it was."""
+    model = Threshold()
+    result = harness.evaluate(
+        model, constant_images(MARGINS), LABELS, threat=harness.Threat("Linf", 0.1), attacks=[attack], device=DEVICE
+    )
+    assert result.verdicts[attack].tolist() == [False, False, True, True, True, False]
+    assert next(model.parameters()).device.type == "cpu"

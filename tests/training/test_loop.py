@@ -1,0 +1,127 @@
+"""The training loop: what it learns, keeps and resumes."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from training_runs import history_of
+
+from harness.training.loop import TrainingDiverged, train
+from harness.training.models import build_model
+from results.layout import JobFiles
+
+CPU = torch.device("cpu")
+
+
+def run(spec, data, directory, stop_after=None):
+    """Train; with ``stop_after``, break off as a kill after that epoch's checkpoint would."""
+
+    def report(progress):
+        if progress["epoch"] == stop_after:
+            raise KeyboardInterrupt
+
+    return train(spec, data, CPU, JobFiles(directory), report)
+
+
+def weights(directory, name="last"):
+    return load_file(directory / f"{name}.safetensors")
+
+
+def assert_same_weights(first, second):
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("method", ["natural", "trades", "mart-ancra"])
+def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(method, train_spec, digits, tmp_path):
+    """Optimiser, schedule, averaging, best-so-far and random state all come back."""
+    spec = train_spec(method, epochs=3, weight_averaging=0.9, augmentation="crop-flip")
+    whole = run(spec, digits, tmp_path / "whole")
+    for stop in (1, 2):
+        with pytest.raises(KeyboardInterrupt):
+            run(spec, digits, tmp_path / "parts", stop_after=stop)
+    resumed = run(spec, digits, tmp_path / "parts")
+    for name in ("best", "last"):
+        assert_same_weights(weights(tmp_path / "whole", name), weights(tmp_path / "parts", name))
+    assert history_of(tmp_path / "whole") == history_of(tmp_path / "parts")
+    assert whole["best_epoch"] == resumed["best_epoch"]
+
+
+def test_another_seed_gives_other_weights(train_spec, digits, tmp_path):
+    spec = train_spec("natural", epochs=1)
+    run(spec, digits, tmp_path / "0")
+    run(spec.model_copy(update={"seed": 1}), digits, tmp_path / "1")
+    first, second = weights(tmp_path / "0"), weights(tmp_path / "1")
+    assert not torch.equal(first["linear.weight"], second["linear.weight"])
+
+
+def test_natural_training_learns_digits(train_spec, digits, tmp_path):
+    """800 images and six epochs are enough for nine in ten validation images."""
+    run(train_spec("natural", epochs=6, examples=1000), digits, tmp_path)
+    assert history_of(tmp_path)[-1]["validation_natural"] > 0.9
+
+
+def test_pgd_training_buys_robustness(train_spec, digits, tmp_path):
+    """At the same length, validation accuracy under PGD is far above that of natural training."""
+    robust = {}
+    for method in ("natural", "pgd-at"):
+        run(train_spec(method, epochs=8, examples=1000), digits, tmp_path / method)
+        robust[method] = history_of(tmp_path / method)[-1]["validation_robust"]
+    assert robust["natural"] < 0.15
+    assert robust["pgd-at"] > robust["natural"] + 0.2
+
+
+@pytest.mark.parametrize(
+    ("method", "first", "second"), [("pgd-at", "robust", "natural"), ("natural", "natural", "robust")]
+)
+def test_best_is_the_first_epoch_of_highest_validation_accuracy(method, first, second, train_spec, digits, tmp_path):
+    """Robust, then natural; for the undefended control, whose robust accuracy is chance, the other way round."""
+    result = run(train_spec(method, epochs=6, lr=0.3), digits, tmp_path)
+    history = history_of(tmp_path)
+    scores = [(entry[f"validation_{first}"], entry[f"validation_{second}"]) for entry in history]
+    assert result["best_epoch"] == 1 + scores.index(max(scores))
+
+
+def test_a_diverging_loss_names_method_epoch_and_term_and_keeps_the_last_good_checkpoint(train_spec, digits, tmp_path):
+    """The rate is 0 in the first epoch (of one step) and absurd from the second on: epoch 1 stays."""
+    spec = train_spec("trades", epochs=4, lr=1e30, schedule="cyclic")
+    with pytest.raises(
+        TrainingDiverged, match=r"trades: the (loss term '\w+'|largest weight) became (nan|inf) in epoch"
+    ):
+        run(spec, digits, tmp_path)
+    assert len(history_of(tmp_path)) >= 1
+    model = torch.load(tmp_path / "state" / "training.pt", weights_only=True)["model"]
+    assert all(tensor.isfinite().all() for tensor in model.values())
+    assert all(tensor.isfinite().all() for tensor in weights(tmp_path, "best").values())
+
+
+def test_all_methods_start_from_the_same_weights(train_spec, digits):
+    first = build_model(train_spec("pgd-at"), digits).state_dict()
+    assert_same_weights(first, build_model(train_spec("trades-ancra"), digits).state_dict())
+
+
+def test_weight_averaging_saves_the_moving_average(train_spec, digits, tmp_path):
+    """With decay 0.999 and a dozen steps the average stays far closer to the start than the trained weights."""
+    spec = train_spec("natural", epochs=3, examples=600, schedule="constant")
+    start = build_model(spec, digits).state_dict()["linear.weight"]
+    moved = {}
+    for decay in (0.0, 0.999):
+        changed = spec.model_copy(update={"protocol": spec.protocol.model_copy(update={"weight_averaging": decay})})
+        run(changed, digits, tmp_path / str(decay))
+        moved[decay] = (weights(tmp_path / str(decay))["linear.weight"] - start).norm()
+    assert 0 < moved[0.999] < 0.3 * moved[0.0]
+
+
+def test_bfloat16_training_agrees_with_float32_roughly(train_spec, digits, tmp_path):
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        run(train_spec("trades", epochs=2, precision=precision), digits, tmp_path / precision)
+        losses[precision] = history_of(tmp_path / precision)[-1]["loss"]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.05)
+    assert losses["bfloat16"] != losses["float32"]
+
+
+def test_the_history_has_every_term_of_the_loss(train_spec, digits, tmp_path):
+    run(train_spec("trades-ancra", epochs=1), digits, tmp_path)
+    entry = history_of(tmp_path)[0]
+    assert {"natural", "robust"} < entry["terms"].keys()
+    assert 0 <= entry["validation_robust"] <= entry["validation_natural"] <= 1
