@@ -35,8 +35,8 @@ def ran_out(error: BaseException) -> bool:
 def attempt(work: Callable[[], T], *kinds: type[Exception]) -> T | None:
     """``work()``, or None if it fails with one of these errors (default: any), unless memory ran out.
 
-    For what a foreign model may raise while it is looked at. A lack of memory says nothing about the model: it is raised
-    again, and whoever called tries with fewer images (:func:`fitting`).
+    For what a foreign model may raise while it is looked at. A lack of memory says nothing about the model: it is
+    raised again, and whoever called tries with fewer images (:func:`fitting`).
     """
     caught = kinds or (Exception,)
     try:
