@@ -29,6 +29,8 @@ from results.names import WORST_CASE
 
 _TRIAL = 2  # images that show what a model can do: few, since memory may be short
 Report = Callable[[dict[str, Any]], None]
+# Images (M, C, H, W) with labels (M,), and the generator for all draws, to what the attack proposes.
+Propose = Callable[[Tensor, Tensor, torch.Generator], Proposal]
 
 
 class Examples(NamedTuple):
@@ -114,44 +116,56 @@ def judge(
 ) -> Judgement:
     """Attack what the model gets right, in batches, and verify every proposal in float32 on the model itself.
 
-    ``precision`` is that of the search alone, where the model bears it (:func:`search_arithmetic`); the last steps of
-    each search are done in float32.
-
-    Work happens on the model's device. Randomness is fixed by ``seed`` and the batch. With ``state``, finished batches
-    survive a kill. A batch too large for the device's memory is halved.
+    ``precision`` is that of the search alone, where the model bears it (:func:`search_arithmetic`). Work happens on the
+    model's device. Randomness is fixed by ``seed`` and the batch. With ``state``, finished batches survive a kill. A
+    batch too large for the device's memory is halved.
 
     Raises:
         HarnessError: if the model's output on the clean images is not (N, K) finite logits.
     """
-    clock = time.perf_counter()
     progress = _Progress.load(state) or _begin(model, examples, seed, batch_size)
-    judgement = progress.judgement
     report(progress.counts())
     with _prepared(model, views, examples, progress.probe, threat, precision) as (attacked, searching):
 
-        def attack_first(size: int) -> tuple[Tensor, Tensor, Proposal]:
-            batch = progress.todo[:size]
-            images, labels = examples.at(batch, device_of(model))
-            here = (*seed, "batch", int(batch[0]))
-            draws = generator(*here, device=images.device)
-            with evaluating(model), seeded(*here):
-                with searching():
-                    found = attack(attacked, images, labels, threat, generator=draws, views=views)
-                proposal = Proposal.of(found)
-                return batch, still_correct(model, images, labels, proposal.x_adv, threat).cpu(), proposal
+        def propose(images: Tensor, labels: Tensor, draws: torch.Generator) -> Proposal:
+            with searching():
+                return Proposal.of(attack(attacked, images, labels, threat, generator=draws, views=views))
 
         while len(progress.todo):
-            with counting(model) as count, captured_warnings() as warnings:
-                (batch, right, proposal), batch_size = fitting(attack_first, batch_size)
-            judgement.record(batch, right, proposal)
-            judgement.forwards += count()
-            judgement.warnings += [text for text in warnings if text not in judgement.warnings]
-            judgement.seconds += time.perf_counter() - clock
-            clock, progress.todo = time.perf_counter(), progress.todo[len(batch) :]
+            batch_size = _judge_batch(model, examples, threat, propose, progress, seed, batch_size)
             if state and len(progress.todo):
                 progress.save(state)
             report(progress.counts())
-    return judgement
+    return progress.judgement
+
+
+def _judge_batch(
+    model: nn.Module,
+    examples: Examples,
+    threat: Threat,
+    propose: Propose,
+    progress: _Progress,
+    seed: tuple[object, ...],
+    batch_size: int,
+) -> int:
+    """Attack the next examples of ``progress`` and enter what came of it; the number that memory holds at once."""
+    judgement, started = progress.judgement, time.perf_counter()
+    here = (*seed, "batch", int(progress.todo[0]))
+
+    def attempted(size: int) -> tuple[Tensor, Proposal]:
+        images, labels = examples.at(progress.todo[:size], device_of(model))
+        with evaluating(model), seeded(*here):
+            proposal = propose(images, labels, generator(*here, device=images.device))
+            return still_correct(model, images, labels, proposal.x_adv, threat).cpu(), proposal
+
+    with counting(model) as count, captured_warnings() as warnings:
+        (right, proposal), batch_size = fitting(attempted, batch_size)
+    judgement.record(progress.todo[: len(right)], right, proposal)
+    judgement.forwards += count()
+    judgement.warnings += [text for text in warnings if text not in judgement.warnings]
+    judgement.seconds += time.perf_counter() - started
+    progress.todo = progress.todo[len(right) :]
+    return batch_size
 
 
 def _begin(model: nn.Module, examples: Examples, seed: tuple[object, ...], batch_size: int) -> _Progress:
