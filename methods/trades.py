@@ -47,7 +47,7 @@ class Trades(NoisyStart):
         return LossTerms(natural + self.beta * robust, {"natural": natural.detach(), "robust": robust.detach()})
 
     def attack(self, batch: Batch) -> Tensor:
-        """PGD on the divergence from ``x + start_noise N(0, 1)``: at ``x`` it has no gradient; ``p(x)`` is found once."""
+        """PGD on the divergence from ``x + start_noise N(0, 1)``: at ``x`` it has no gradient. ``p(x)`` is fixed."""
         with evaluating(batch.model), torch.no_grad():
             clean = heads_of(batch.model, batch.x)
 

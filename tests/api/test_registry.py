@@ -6,9 +6,10 @@ import sys
 import pytest
 
 from harness.api.errors import HarnessError, NameTaken, UnknownName
+from harness.api.method import methods
 from harness.api.model import models
 from harness.api.registry import Registry
-from harness.plugins import load_plugins
+from harness.plugins import code_of, load_plugins
 
 
 def test_a_misspelt_name_is_answered_with_the_nearest():
@@ -49,6 +50,53 @@ def test_a_plugin_file_registers_its_names(tmp_path):
     load_plugins([file])
     load_plugins([file])  # a second time changes nothing
     assert "own-model" in models
+
+
+OLD_PLUGIN = """
+from harness.attacks.base import Proposal, Views, ascend, attack
+from harness.method import LossTerms, Method, Paper, Step, method
+
+@method("old-method")
+class Old(Method):
+    summary = "written for version 0.1"
+
+    def loss(self, model, x, y, threat, step):
+        raise ValueError
+"""
+
+
+def test_a_plugin_written_for_version_0_1_still_loads(tmp_path):
+    """The paths of its imports are kept."""
+    file = tmp_path / "old.py"
+    file.write_text(OLD_PLUGIN)
+    load_plugins([file])
+    assert "old-method" in methods
+
+
+CODE = """
+{head}
+from harness.api.model import models
+
+@models.add("{name}")
+def build(num_classes, inputs):
+    {doc}
+    return {value}
+"""
+
+
+def test_code_is_what_computes(tmp_path):
+    """A comment or a docstring more is the same code; another number is not."""
+    code = {}
+    for number, (head, doc, value) in enumerate([("", "pass", 1), ("# why", '"""Doc."""', 1), ("", "pass", 2)]):
+        (tmp_path / str(number)).mkdir()
+        file = tmp_path / str(number) / "own.py"
+        file.write_text(CODE.format(head=head, name="own", doc=doc, value=value))
+        before = models.snapshot()
+        load_plugins([file])
+        code[number] = code_of(models["own"])
+        models.restore(before)
+    assert code[0] == code[1] != code[2]
+    assert code_of(models["resnet18"]) is None
 
 
 def test_a_broken_plugin_file_is_an_error_that_names_it(tmp_path):
