@@ -20,13 +20,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from zoo import Bases
 from zoo.bases import THREAT
 
+from harness.api.model import declared_views
 from harness.api.specs import Precision
 from harness.attacks import resolve
 from harness.attacks.search.judge import PROBE
 from harness.compute.modes import is_rough
 from harness.evaluation.arithmetic import search_arithmetic
-from harness.evaluation.judge import judge
-from harness.evaluation.stand_ins import views_for
+from harness.evaluation.judge import Examples, judge
+from harness.evaluation.stand_ins import stand_ins_for
 
 
 def row(method: str, attack: str, seed: int, count: int, directory: Path) -> str:
@@ -34,14 +35,14 @@ def row(method: str, attack: str, seed: int, count: int, directory: Path) -> str
     bases = Bases(directory)
     model = bases.trained(method, seed)
     x, y = (each[:count] for each in bases.images())
-    views = views_for(resolve(attack), model, x, THREAT, getattr(model, "attack_views", dict)())
+    views = stand_ins_for(resolve(attack), model, x, THREAT, declared_views(model))
     with search_arithmetic(model, views, x[:PROBE], y[:PROBE], THREAT, "bfloat16")():
         if not is_rough(x.device):
             return f"| {method} | {attack} | searched in float32, since bfloat16 shows something else | | | | |"
 
     def standing(precision: Precision, *draws: int) -> Tensor:
         return judge(
-            model, x, y, resolve(attack), THREAT, views=views, seed=draws, batch_size=500, precision=precision
+            model, Examples(x, y), resolve(attack), THREAT, views=views, seed=draws, batch_size=500, precision=precision
         ).verdicts
 
     rough, exact, again = standing("bfloat16", seed), standing("float32", seed), standing("float32", seed, 1)

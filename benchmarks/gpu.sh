@@ -3,7 +3,7 @@
 #
 #   benchmarks/gpu.sh IMAGES OUT SECONDS [more options of harness run]
 #
-# In this order: every method and every attack once on the device (tests/test_device.py), the training steps beside
+# In this order: every method and every attack once on the device (tests/training/test_device.py), the training steps beside
 # their peers (speed.py, TURNS turns), then CIFAR-100 (cifar100.sh, which says what IMAGES is and what comes from the
 # environment). OUT gets the small files of each. The package is installed already, with its extra `test`.
 set -euo pipefail
@@ -23,6 +23,6 @@ once() { # NAME COMMAND...: its output into OUT/NAME.txt, and never again once i
   tail -n 12 "$out/$name.txt"
 }
 
-once device python -m pytest -q -p no:cacheprovider "$here/../tests/test_device.py"
+once device python -m pytest -q -p no:cacheprovider "$here/../tests/training/test_device.py"
 once steps python "$here/speed.py" --work pgd-at --work trades --work trades-ancra --turns "${TURNS:-20}"
 bash "$here/cifar100.sh" "$images" "$out" "$((deadline - SECONDS))" "$@"
