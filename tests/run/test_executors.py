@@ -34,36 +34,39 @@ def test_local_runs_each_slot_in_its_own_process_with_its_device_and_threads():
     assert os.getpid() not in {pid for _, pid, _ in answers}
 
 
-def test_an_error_in_a_worker_comes_back_and_the_next_call_finds_a_fresh_worker():
-    """Whatever the failed call left behind, memory or a broken CUDA context, ended with its process."""
+@pytest.fixture(scope="module")
+def one_slot():
+    """An executor with one worker at a time, for calls after which the next finds a fresh one."""
     with LocalExecutor([Slot("cpu", 1)]) as executor:
-        first = executor.submit(where).result()
-        with pytest.raises(ValueError, match="broken"):
-            executor.submit(fail, "broken").result()
-        second, third = executor.submit(where).result(), executor.submit(where).result()
+        yield executor
+
+
+def test_an_error_in_a_worker_comes_back_and_the_next_call_finds_a_fresh_worker(one_slot):
+    """Whatever the failed call left behind, memory or a broken CUDA context, ended with its process."""
+    first = one_slot.submit(where).result()
+    with pytest.raises(ValueError, match="broken"):
+        one_slot.submit(fail, "broken").result()
+    second, third = one_slot.submit(where).result(), one_slot.submit(where).result()
     assert second[1] != first[1]
     assert second == third
 
 
-def test_a_failed_job_comes_back_whole():
-    with LocalExecutor([Slot("cpu", 1)]) as executor:
-        error = executor.submit(fail_as_jobs_do).exception(timeout=60)
+def test_a_failed_job_comes_back_whole(one_slot):
+    error = one_slot.submit(fail_as_jobs_do).exception(timeout=60)
     assert isinstance(error, JobFailed)
     assert (error.message, error.retry, str(error)) == ("the message", True, "the message")
 
 
-def test_an_answer_that_does_not_pickle_is_an_error_and_no_hang():
-    with LocalExecutor([Slot("cpu", 1)]) as executor:
-        assert executor.submit(answer_nonsense).exception(timeout=60) is not None
-        assert executor.submit(where).result(timeout=60)[0] == "cpu"
+def test_an_answer_that_does_not_pickle_is_an_error_and_no_hang(one_slot):
+    assert one_slot.submit(answer_nonsense).exception(timeout=60) is not None
+    assert one_slot.submit(where).result(timeout=60)[0] == "cpu"
 
 
-def test_a_killed_worker_fails_its_own_job_only():
-    with LocalExecutor([Slot("cpu", 1)]) as executor:
-        lost, next_one = executor.submit(die), executor.submit(where)
-        with pytest.raises(WorkerDied, match="exit code -9"):
-            lost.result()
-        assert next_one.result()[0] == "cpu"
+def test_a_killed_worker_fails_its_own_job_only(one_slot):
+    lost, next_one = one_slot.submit(die), one_slot.submit(where)
+    with pytest.raises(WorkerDied, match="exit code -9"):
+        lost.result()
+    assert next_one.result()[0] == "cpu"
 
 
 def test_cancelling_ends_running_and_queued_calls_at_once():

@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 from training_runs import history_of
 
 ARGUMENTS = [
-    *("run", "--methods", "trades", "--dataset", "digits", "--epochs", "4", "--train-examples", "600"),
-    *("--attacks", "fgsm,pgd-20,autoattack", "--checkpoints", "last", "--test-examples", "40", "--workers", "1"),
-    *("--set", "trades.attack_steps=5"),
+    *("run", "--methods", "trades", "--dataset", "digits", "--epochs", "4", "--train-examples", "400"),
+    *("--attacks", "fgsm,autoattack", "--checkpoints", "last", "--test-examples", "12", "--workers", "2"),
+    *("--set", "trades.attack_steps=3", "--eps", "0.1"),
 ]
 pytestmark = [
     pytest.mark.slow,
@@ -66,27 +66,25 @@ def in_autoattack(workspace: Path) -> bool:
     return False
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    workspace = tmp_path_factory.mktemp("whole")
-    finish(workspace)
-    return workspace
-
-
-@pytest.mark.parametrize("moment", [in_training, in_autoattack])
-def test_a_killed_run_ends_like_an_uninterrupted_one(moment, whole, tmp_path):
-    kill_when(tmp_path, moment)
-    assert not all((path.parent / "result.json").exists() for path in tmp_path.glob("jobs/*/spec.json"))
-    finish(tmp_path)
+def test_a_run_killed_in_training_and_again_in_autoattack_ends_like_an_uninterrupted_one(tmp_path):
+    """Each kill finds the moment that it waits for, so the run before went on from where the first was killed."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    output = finish(whole)
+    assert "5 jobs, 0 done before" in output
+    assert str(whole / "reports") in output
+    for moment in (in_training, in_autoattack):
+        kill_when(killed, moment)
+        assert not all((path.parent / "result.json").exists() for path in killed.glob("jobs/*/spec.json"))
+    assert "5 jobs, 0 done before" not in finish(killed)
     trained = next(whole.glob("jobs/train-*")).name
     for name in ("best", "last"):
-        first, second = (load_file(w / "jobs" / trained / f"{name}.safetensors") for w in (whole, tmp_path))
+        first, second = (load_file(w / "jobs" / trained / f"{name}.safetensors") for w in (whole, killed))
         assert all(torch.equal(first[key], second[key]) for key in first)
-    assert history_of(whole / "jobs" / trained) == history_of(tmp_path / "jobs" / trained)
+    assert history_of(whole / "jobs" / trained) == history_of(killed / "jobs" / trained)
     evaluations = sorted(path.name for path in whole.glob("jobs/evaluate-*"))
-    assert len(evaluations) == 4
+    assert len(evaluations) == 3
     for name in evaluations:
-        first, second = (np.load(w / "jobs" / name / "verdicts.npy") for w in (whole, tmp_path))
+        first, second = (np.load(w / "jobs" / name / "verdicts.npy") for w in (whole, killed))
         assert np.array_equal(first, second)
 
 

@@ -6,7 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import shared_work
+from results_jobs import jobs
 
+from harness.api.specs import TrainSpec
 from harness.plan.graph import Request, plan
 from harness.plugins import load_plugins
 from harness.run.executors.inline import InlineExecutor
@@ -48,9 +51,9 @@ def run(tmp_path, digits):
 
     def go(methods, **changes):
         quick = {"attacks": ["fgsm"], "checkpoints": ["last"], "epochs": 1, "train_examples": 200, "test_examples": 20}
-        jobs = plan(Request(methods=methods, data=digits, **quick | changes))
+        asked = plan(Request(methods=methods, data=digits, **quick | changes))
         recorder = Recorder()
-        outcome = Scheduler(place, store, InlineExecutor(Slot("cpu", 1)), recorder).run(jobs)
+        outcome = Scheduler(place, store, InlineExecutor(Slot("cpu", 1)), recorder).run(asked)
         return outcome, recorder, store
 
     return go
@@ -94,17 +97,18 @@ def test_a_users_mistake_is_not_tried_again(run):
 
 
 def test_worker_processes_report_failures_and_go_on(tmp_path, digits):
-    """The same broken method on the executor that users get: reported, tried again, the sound one finished."""
+    """Two trainings on the executor that users get: the broken one reported and tried again, the sound one finished."""
     load_plugins([PLUGIN])
     place, store = Workspace(tmp_path, "digits", tmp_path / "data", (PLUGIN,)), Store.open(tmp_path / "harness.db")
-    quick = {"attacks": ["fgsm"], "checkpoints": ["last"], "epochs": 1, "train_examples": 200, "test_examples": 20}
-    jobs = plan(Request(methods=["faulty", "natural"], data=digits, **quick))
+    request = Request(methods=["faulty", "natural"], data=digits, attacks=[], epochs=1, train_examples=200)
+    faulty, natural = (job for job in plan(request) if isinstance(job.spec, TrainSpec))
     recorder = Recorder()
     with LocalExecutor([Slot("cpu", 1)]) as executor:
-        outcome = Scheduler(place, store, executor, recorder).run(jobs)
-    assert list(outcome.failed.values()) == ["ZeroDivisionError: division by zero"]
+        outcome = Scheduler(place, store, executor, recorder).run([faulty, natural])
+    assert outcome.failed == {faulty.id: "ZeroDivisionError: division by zero"}
     assert [event[3] for event in recorder.events if event[0] == "failed"] == [True, False]
-    assert set(long_form(store)["method"]) == {"natural"}
+    assert outcome.done == [natural.id]
+    assert jobs(store).set_index("id")["state"].to_dict() == {faulty.id: "failed", natural.id: "done"}
 
 
 def test_a_failure_is_forgotten_once_the_job_succeeds(run, tmp_path, monkeypatch):
@@ -113,35 +117,14 @@ def test_a_failure_is_forgotten_once_the_job_succeeds(run, tmp_path, monkeypatch
     assert not list(tmp_path.glob("jobs/*/failure.json"))
 
 
-SCHEDULER = """
-import sys
-from pathlib import Path
-from harness.run.executors.inline import InlineExecutor
-from harness.run.executors.slots import Slot
-from harness.run.session import prepare, run
-from harness.run.workspace import Workspace
-from harness.plan.graph import Request
-from functools import partial
-from results.store import Store
-from rich.console import Console
-
-workspace = Path(sys.argv[1])
-place = Workspace.at(workspace, "digits", workspace / "data", [])
-size = dict(epochs=3, train_examples=600, test_examples=20)
-ask = partial(Request, methods=["natural"], attacks=["fgsm"], checkpoints=["last"], **size)
-jobs = prepare(place, ask)
-outcome = run(place, jobs, Store.open(workspace / "harness.db"), Console(), InlineExecutor(Slot("cpu", 1)), quiet=True)
-print(len(outcome.done) + len(outcome.reused), len(outcome.failed))
-"""
-
-
 def test_two_schedulers_on_one_workspace_share_the_work(tmp_path):
-    """Both finish with everything, and each job's log shows exactly one run of it."""
-    script = tmp_path / "scheduler.py"
-    script.write_text(SCHEDULER)
-    command = [sys.executable, script, tmp_path]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    for process in both:
-        assert process.communicate(timeout=120)[0].split() == ["4", "0"]
-    for log in tmp_path.glob("jobs/*/log.txt"):
-        assert len(log.read_text().splitlines()) == 1
+    """One of them in another process: both end with everything, and each job's log shows exactly one run of it."""
+    command = [sys.executable, shared_work.__file__, tmp_path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        found = shared_work.work(tmp_path, other.stdout.readline)
+        assert other.communicate(timeout=120)[0].split() == ["4", "0"]
+    assert found == [4, 0]
+    logs = list(tmp_path.glob("jobs/*/log.txt"))
+    assert len(logs) == 4
+    assert all(len(log.read_text().splitlines()) == 1 for log in logs)

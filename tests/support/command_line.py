@@ -1,0 +1,36 @@
+"""The command line as a user meets it, without the seconds that a process of its own takes to import torch."""
+
+import io
+from contextlib import redirect_stderr
+
+from typer.testing import CliRunner
+
+from harness.api.errors import HarnessError
+from harness.cli import app, user_errors
+
+
+def harness(*arguments: object, code: int = 0) -> str:
+    """Run ``harness ARGUMENTS`` in this process, which must end with this exit code: its stdout, then its stderr.
+
+    As ``harness.cli.main`` does, a HarnessError is shown by ``user_errors``; every other error is the test's to see.
+    """
+    environment = {"COLUMNS": "160", "TERM": "dumb"}
+    found = CliRunner().invoke(app, [str(argument) for argument in arguments], env=environment, prog_name="harness")
+    output, ended = found.stdout + found.stderr, found.exit_code
+    if isinstance(found.exception, HarnessError):
+        message, ended = _as_main_shows(found.exception)
+        output += message
+    elif found.exception is not None and not isinstance(found.exception, SystemExit):
+        raise found.exception
+    assert ended == code, output
+    assert "Traceback" not in output
+    return output
+
+
+def _as_main_shows(error: HarnessError) -> tuple[str, object]:
+    shown = io.StringIO()
+    try:
+        with redirect_stderr(shown), user_errors():
+            raise error
+    except SystemExit as ended:
+        return shown.getvalue(), ended.code
