@@ -1,16 +1,22 @@
 """Files that are whole or not there at all: text, weights and training state."""
 
+import logging
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
+import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from harness.api.errors import HarnessError
+from harness.compute.wrappings import difference, unwrapped
+
+log = logging.getLogger("harness")
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -40,37 +46,47 @@ def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
 def load_weights(path: Path, model: nn.Module) -> None:
     """Load weights from ``.safetensors``, or from a file that ``torch.load(weights_only=True)`` reads.
 
+    The usual wrappings of published checkpoints are taken off (:mod:`harness.compute.wrappings`), and a warning says
+    which.
+
     Raises:
         HarnessError: if the file is missing, damaged, or belongs to another architecture (the first differing
             names are given).
     """
     if not path.is_file():
         raise HarnessError(f"weights file {path} does not exist")
+    found = unwrapped(path, _read(path), model.state_dict())
+    if found.taken_off:
+        log.warning("weights file %s: read %s", path, " and ".join(found.taken_off))
     try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise HarnessError(f"weights file {path} cannot be read: {error}") from error
-    except Exception as error:  # pickle's own errors have no common base class
-        raise HarnessError(f"weights file {path} is not a plain state dict: {error}") from error
-    state = _plain_state(state)
-    try:
-        model.load_state_dict(state)
+        model.load_state_dict(found.state)
     except RuntimeError as error:
-        ours, theirs = set(model.state_dict()), set(state)
+        what = f"weights file {path} does not fit {type(model).__name__}: {difference(found.state, model.state_dict())}"
+        raise HarnessError(what) from error
+
+
+def _read(path: Path) -> Any:
+    scalar = np.float64(0).__reduce__()[0]
+    numbers: list[Any] = [np.dtype, *((scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core"))]
+    numbers += [type(np.dtype(kind)) for kind in "?bhilqBHILQefd"]
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with torch.serialization.safe_globals(numbers):  # such as a best accuracy kept beside the weights
+            return torch.load(path, "cpu", weights_only=True)
+    except UnpicklingError as error:
         raise HarnessError(
-            f"weights file {path} does not fit {type(model).__name__}: missing {sorted(ours - theirs)[:3]}, "
-            f"unexpected {sorted(theirs - ours)[:3]} ({str(error).splitlines()[-1].strip()})"
+            f"weights file {path} holds more than weights ({_refused(error)}), and reading that could run any code. "
+            "Where the model was made, save its weights alone: torch.save(model.state_dict(), 'weights.pt')"
         ) from error
+    except Exception as error:  # there is no common base of what damage raises
+        raise HarnessError(f"weights file {path} cannot be read: {str(error).partition('. ')[0]}") from error
 
 
-def _plain_state(state: Any) -> dict[str, Tensor]:
-    """Unwrap the usual wrappings of published checkpoints: a 'state_dict' entry, a 'module.' prefix."""
-    if not isinstance(state, Mapping):
-        raise HarnessError(f"a weights file must hold a state dict, got {type(state).__name__}")
-    for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(state.get(key), Mapping):
-            state = state[key]
-    return {name.removeprefix("module."): value for name, value in state.items()}
+def _refused(error: UnpicklingError) -> str:
+    """What a safe reader refused, by name; torch's own message is advice to read it unsafely."""
+    named = re.search(r"GLOBAL (\S+)", str(error))
+    return f"a pickled {named[1]}" if named else "a pickle"
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:

@@ -14,7 +14,8 @@ _EXACT = 10
 @contextmanager
 def evaluating(*models: nn.Module) -> Iterator[None]:
     """Put the models in evaluation mode, then give every submodule back its own mode."""
-    before = {module: module.training for model in models for module in model.modules()}
+    every = (module for model in models for module in model.modules())
+    before = {module: module.training for module in every if hasattr(module, "training")}  # a frozen script has none
     try:
         for model in models:
             model.eval()

@@ -4,13 +4,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import nn
 
 
 @contextmanager
 def counting(model: nn.Module) -> Iterator[Callable[[], int]]:
-    """Count the images that pass through the model's first layer, whichever view of the model they enter by."""
-    first = next((m for m in model.modules() if next(m.parameters(recurse=False), None) is not None), model)
+    """Count the images that pass through the model's first layer, whichever view of the model they enter by.
+
+    A script, which takes no hooks, is counted at the module around it.
+    """
+    layers = (module for module in model.modules() if next(module.parameters(recurse=False), None) is not None)
+    first = next(layers, model)
+    first = model if isinstance(first, torch.jit.ScriptModule) else first
     seen = 0
 
     def count(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:

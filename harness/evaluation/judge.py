@@ -207,11 +207,13 @@ def naturally_correct(model: nn.Module, examples: Examples, batch_size: int) -> 
             images, labels = examples.at(batch, device)
             try:
                 logits = model(images)
-            except RuntimeError as error:
+            except HarnessError:
+                raise
+            except Exception as error:  # whatever a foreign model raises
                 if ran_out(error):
                     raise
-                shape = tuple(images.shape[1:])
-                raise HarnessError(f"the model fails on images (C, H, W) = {shape}: {error}") from error
+                what = f"images (C, H, W) = {tuple(images.shape[1:])}: {type(error).__name__}: {error}"
+                raise HarnessError(f"the model fails on {what}") from error
             _check_logits(logits, labels)
             right.append((logits.argmax(1) == labels).cpu())
     return torch.cat(right)
@@ -219,7 +221,10 @@ def naturally_correct(model: nn.Module, examples: Examples, batch_size: int) -> 
 
 def _check_logits(logits: Tensor, labels: Tensor) -> None:
     if logits.dim() != 2 or len(logits) != len(labels):
-        raise HarnessError(f"the model must return logits of shape (N, classes), got {tuple(logits.shape)}")
+        shape = f"got {tuple(logits.shape)} for {len(labels)} images"
+        raise HarnessError(f"the model must return logits of shape (N, classes), {shape}")
+    if logits.shape[1] < 2:
+        raise HarnessError("the model has a single output: return one logit for each of at least two classes")
     if not logits.isfinite().all():
         raise HarnessError("the model's logits on clean images are not finite numbers")
     if int(labels.max()) >= logits.shape[1]:

@@ -1,9 +1,10 @@
 """The library call: evaluate any ``nn.Module`` in memory, with no store and nothing written to disk."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from harness.attacks import resolve
 from harness.compute.images import device_of
 from harness.evaluation.judge import Examples, Judgement, accuracies, all_verdicts, judge
 from harness.evaluation.stand_ins import stand_ins_for
+from harness.library.foreign import ForeignModel, examples_from
 from harness.plan.choices import ATTACKS
 from harness.plugins import load_plugins
 from harness.trust.diagnose import diagnosed
@@ -42,12 +44,12 @@ class Evaluation:
 
 
 def evaluate(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
+    model: Callable[[Tensor], Any],
+    x: Any,
+    y: Any,
     *,
     threat: Threat,
-    attacks: Sequence[str] = ATTACKS,
+    attacks: Sequence[str] | str = ATTACKS,
     diagnostics: bool = True,
     limits: Mapping[str, float] = MappingProxyType({}),
     device: torch.device | str | None = None,
@@ -57,13 +59,14 @@ def evaluate(
     """Attack a classifier and verify every adversarial example in float32 on the model itself.
 
     Args:
-        model: maps images (N, C, H, W) in [0, 1] to logits (N, K); normalisation belongs inside. Its modes,
+        model: an ``nn.Module``, scripted or compiled too, or any function, from images (N, C, H, W) in [0, 1] to logits
+            (N, K); normalisation belongs inside. It is given copies of the images, of its own precision; its modes,
             gradients and device are given back as they were. If it has ``attack_views()`` (name to differentiable
             stand-in), the adaptive attack uses them.
-        x: images in [0, 1], floating point, or uint8.
+        x: images in [0, 1], floating point, or uint8: a tensor, an array or a list.
         y: labels (N,), integers in [0, K).
         threat: the norm ball that perturbations stay in, in units of the image.
-        attacks: names as on the command line, for example ``pgd-100:restarts=5``.
+        attacks: names as on the command line, for example ``["fgsm", "pgd-100:restarts=5"]``.
         diagnostics: also look for signs of gradient masking; without, ``findings`` is empty and the verdict is
             ``suspect``, since nothing vouches for the numbers.
         limits: thresholds of the diagnostics to use in place of the defaults, by name (``docs/trust.md``).
@@ -72,21 +75,22 @@ def evaluate(
         seed: fixes all randomness.
 
     Raises:
-        HarnessError: for images outside [0, 1], labels that do not fit, an unknown attack or limit.
+        HarnessError: for images outside [0, 1], labels that do not fit, an unknown attack or limit, a model that fails
+            or answers with something else than logits.
     """
     load_plugins()
-    _check(x, y)
     check_limits(limits)
-    resolved = {name: resolve(name) for name in (NATURAL, *attacks)}
-    examples, size = Examples(x, y.long()), batch_size or BATCH_SIZE
+    resolved, size = _resolved(threat, attacks), _positive(batch_size)
+    examples = examples_from(x, y)
+    network = ForeignModel(model, examples.x.device)
     findings: list[Finding] = []
-    with _moved(model, device):
+    with _moved(network, device):
         judged = {
-            name: _judged(model, examples, threat, name, attack, batch_size=size, seed=seed)
+            name: _judged(network, examples, threat, name, attack, batch_size=size, seed=seed)
             for name, attack in resolved.items()
         }
         if diagnostics:
-            findings, _ = diagnosed(model, examples, threat, judged, limits, batch_size=size, seed=seed)
+            findings, _ = diagnosed(network, examples, threat, judged, limits, batch_size=size, seed=seed)
     return Evaluation(
         accuracies(judged),
         all_verdicts(judged),
@@ -94,6 +98,20 @@ def evaluate(
         verdict_of(findings) if diagnostics else "suspect",
         {name: judgement.causes() for name, judgement in judged.items() if judgement.broken_by},
     )
+
+
+def _resolved(threat: Threat, attacks: Sequence[str] | str) -> dict[str, Attack]:
+    """The attacks by name, ``natural`` first."""
+    if not isinstance(threat, Threat):
+        raise HarnessError(f"threat must be a harness.Threat, for example Threat('Linf', 8 / 255), got {threat!r}")
+    names = [name.strip() for name in attacks.split(",")] if isinstance(attacks, str) else attacks
+    return {name: resolve(name) for name in (NATURAL, *names)}
+
+
+def _positive(batch_size: int | None) -> int:
+    if batch_size is not None and batch_size < 1:
+        raise HarnessError(f"batch_size must be at least 1, got {batch_size}")
+    return batch_size or BATCH_SIZE
 
 
 def _judged(
@@ -118,19 +136,3 @@ def _moved(model: nn.Module, device: torch.device | str | None) -> Iterator[None
         yield
     finally:
         model.to(home)
-
-
-def _check(x: Tensor, y: Tensor) -> None:
-    if x.dim() != 4 or len(x) == 0:
-        raise HarnessError(f"images must have shape (N, C, H, W) with N >= 1, got {tuple(x.shape)}")
-    if y.shape != x.shape[:1] or y.is_floating_point():
-        raise HarnessError(f"labels must be integers of shape ({len(x)},), got {y.dtype} {tuple(y.shape)}")
-    if not x.is_floating_point() and x.dtype != torch.uint8:
-        raise HarnessError(f"images must be floating point in [0, 1], or uint8, got {x.dtype}")
-    if int(y.min()) < 0:
-        raise HarnessError(f"labels must be at least 0, got {int(y.min())}")
-    if x.is_floating_point() and not bool(((x >= 0) & (x <= 1)).all()):
-        raise HarnessError(
-            f"images must lie in [0, 1], got values from {float(x.min()):.4g} to {float(x.max()):.4g}: "
-            "divide bytes by 255, and move any normalisation into the model"
-        )

@@ -73,6 +73,7 @@ class _Run:
         self.batch_size = min(self.protocol.batch_size, len(training))
         self.steps = len(training) // self.batch_size
         self.model = build_model(spec, data).to(device)
+        _check_leaves_images_alone(self.model, spec.model, to_float(self.training[0][:2]))
         to_channels_last(self.model)
         self.optimizer = torch.optim.SGD(
             self.model.parameters(),
@@ -217,6 +218,18 @@ class _Run:
         if self.best[2] == self.epoch or not best.exists():
             save_weights(best, self.best_weights)
         save_text(self.files.history, "".join(json.dumps(entry) + "\n" for entry in self.history))
+
+
+def _check_leaves_images_alone(model: nn.Module, name: str, x: Tensor) -> None:
+    """The objective needs the images again: a model that writes into them would train on others than it was given."""
+    given = x.clone()
+    with evaluating(model), torch.no_grad():
+        model(given)
+    if not torch.equal(given, x):
+        raise HarnessError(
+            f"model {name!r} changes its images in place, which the objective needs as they are: "
+            "write x - mean in place of x.sub_(mean), and give no inplace=True to what comes first"
+        )
 
 
 def _on_device(split: Split, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -109,7 +109,6 @@ OBSTACLES = {
     "detached": lambda x: x.detach(),
     "numpy": lambda x: torch.from_numpy(x.numpy()),
     "floor-divide": lambda x: x * 1000 // 1 / 1000,
-    "in-place": lambda x: x.clamp_(0, 1),
 }
 
 

@@ -3,8 +3,11 @@
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 from training_runs import history_of
 
+from harness.api.errors import HarnessError
+from harness.api.model import models
 from harness.training.loop import TrainingDiverged, train
 from harness.training.models import build_model
 from results.layout import JobFiles
@@ -44,6 +47,20 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(method, train_sp
         assert_same_weights(weights(tmp_path / "whole", name), weights(tmp_path / "parts", name))
     assert history_of(tmp_path / "whole") == history_of(tmp_path / "parts")
     assert whole["best_epoch"] == resumed["best_epoch"]
+
+
+def test_a_model_that_writes_into_its_images_is_refused(train_spec, digits, tmp_path):
+    """Its objective would see other images than it was given; nothing has been trained."""
+
+    @models.add("in-place")
+    def build(num_classes, inputs):
+        first = nn.Hardtanh(0.1, 0.9, inplace=True)
+        return nn.Sequential(first, nn.Flatten(), nn.Linear(64, num_classes))
+
+    spec = train_spec("natural", epochs=1).model_copy(update={"model": "in-place"})
+    with pytest.raises(HarnessError, match="model 'in-place' changes its images in place"):
+        run(spec, digits, tmp_path)
+    assert not (tmp_path / "last.safetensors").exists()
 
 
 def test_another_seed_gives_other_weights(train_spec, digits, tmp_path):

@@ -41,7 +41,7 @@ class Searches:
         self, x: Tensor, y: Tensor, *, loss: Loss, ranks: Sequence[int] = (), stand_in: nn.Module | None = None
     ) -> tuple[Tensor, Tensor]:
         """Auto-PGD from a random start on a loss of the stand-in, by default of the model itself."""
-        followed = stand_in or self.judge.model
+        followed = self.judge.model if stand_in is None else stand_in
         aimed = is_aimed(followed)
         tries = self._tries(self.judge.model if aimed else followed, x, y, ranks)
 
