@@ -45,14 +45,14 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """A data set: square images of one size in both splits, labels in 0..K-1.
+    """A data set: images of one size in both splits, labels in 0..K-1.
 
     ``fingerprint`` is the beginning of the SHA-256 of both splits; ``mean`` and ``std`` are those of each channel over
     the training split's pixels, in units of a [0, 1] image. The three are computed unless they are given, as by the
     cache: leave them out.
 
     Raises:
-        HarnessError: for an empty split, images that are not square or differ in shape, or a label that is no class.
+        HarnessError: for an empty split, images that differ in shape, or a label that is no class.
     """
 
     name: str
@@ -85,15 +85,15 @@ class Data:
 
     @property
     def size(self) -> int:
-        """The side of an image, in pixels."""
-        return int(self.train.images.shape[2])
+        """The longer side of an image, in pixels."""
+        return int(max(self.train.images.shape[2:]))
 
 
 def _check(what: str, split: Split, shape: tuple[int, ...], num_classes: int) -> None:
     if not len(split):
         raise HarnessError(f"{what} has no images")
-    if split.images.shape[1:] != shape or shape[1] != shape[2]:
-        raise HarnessError(f"{what} has images (C, H, W) = {split.images.shape[1:]}: all must be square and alike")
+    if split.images.shape[1:] != shape:
+        raise HarnessError(f"{what} has images (C, H, W) = {split.images.shape[1:]}, the training split {shape}")
     low, high = int(split.labels.min()), int(split.labels.max())
     if low < 0 or high >= num_classes:
         raise HarnessError(f"{what} has labels from {low} to {high}, but there are {num_classes} classes, from 0")

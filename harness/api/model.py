@@ -18,7 +18,7 @@ model = models.add
 
 @dataclass(frozen=True)
 class Inputs:
-    """The images a model is built for: channels, side in pixels, and the normalisation done inside the model."""
+    """The images a model is built for: channels, longer side in pixels, and the normalisation done inside the model."""
 
     channels: int = 3
     size: int = 32

@@ -7,7 +7,7 @@ from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from harness.api.errors import HarnessError
 
@@ -48,6 +48,8 @@ def _decode(name: str, opened: Callable[[str], IO[bytes]]) -> tuple[NDArray[np.u
             if image.mode.startswith(_WIDE):
                 raise HarnessError(f"{name} has more than 8 bits per channel (mode {image.mode}): convert it to 8 bits")
             return np.asarray(image.convert("RGB")).transpose(2, 0, 1), image.mode in _GREY
+    except UnidentifiedImageError as error:
+        raise HarnessError(f"cannot decode the image {name}: it is empty, or no image of a known format") from error
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise HarnessError(f"cannot decode the image {name}: {error}") from error
 

@@ -1,6 +1,8 @@
 """Any data set in folders of image files."""
 
 import hashlib
+import logging
+from collections import Counter
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +16,9 @@ from harness.api.errors import HarnessError
 from harness.datasets.cache import cached
 from harness.datasets.decode import decode
 
+log = logging.getLogger("harness.datasets")
 PREFIX = "imagefolder:"
+_DEEPER, _HIDDEN, _OTHER = "images in folders below a class's own", "hidden files", "files of other types"
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".avif", ".ppm", ".pgm", ".gif", ".tif", ".tiff"})
 
 
@@ -62,18 +66,39 @@ def load_folder(path: Path, root: Path) -> Data:
 
 
 def _files(folder: Path, path: Path) -> list[_File]:
-    """The image files of a split in order. Files of other types and hidden folders do not count."""
+    """The image files of a split in order; what is passed over is counted and said."""
     if not folder.is_dir():
         _explain(path, f"there is no folder {folder}")
     found: list[_File] = []
+    passed: Counter[str] = Counter()
     for label in sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
-        images = [_File(file.name, label.name, file) for file in label.iterdir() if file.suffix.lower() in SUFFIXES]
+        images = [_File(file.name, label.name, file) for file in label.iterdir() if _counts(file, passed)]
         if not images and folder.name == "train":
-            _explain(path, f"the class folder {label} has no images")
+            deeper = f" of its own, but {passed[_DEEPER]} in folders below" if passed[_DEEPER] else ""
+            _explain(path, f"the class folder {label} has no images{deeper}")
         found += images
     if not found:
         _explain(path, f"there are no images in {folder}/<class>")
+    if passed:
+        log.warning(
+            "%s: passed over %s", folder, ", ".join(f"{count} {what}" for what, count in sorted(passed.items()))
+        )
     return sorted(found)
+
+
+def _counts(file: Path, passed: Counter[str]) -> bool:
+    """Whether it is one of the class's images; if it is something else, it is counted in ``passed`` by what it is."""
+    if file.is_dir():
+        passed[_DEEPER] += sum(below.suffix.lower() in SUFFIXES for below in file.rglob("*"))
+        passed += Counter()  # forget what there is none of
+        return False
+    if file.name.startswith("."):
+        passed[_HIDDEN] += 1
+    elif file.suffix.lower() not in SUFFIXES:
+        passed[_OTHER] += 1
+    else:
+        return True
+    return False
 
 
 def _explain(path: Path, what: str) -> NoReturn:

@@ -119,6 +119,9 @@ def test_a_broken_image_is_named(images, load_it):
     odd.write_bytes(odd.read_bytes()[:60])
     with pytest.raises(HarnessError, match=f"cannot decode the image {re.escape(str(odd))}"):
         load_it()
+    odd.write_bytes(b"")
+    with pytest.raises(HarnessError, match=r"00001.png: it is empty, or no image of a known format$"):
+        load_it()
     odd.write_text("not an image")
     with pytest.raises(HarnessError, match=f"cannot decode the image {re.escape(str(odd))}"):
         load_it()
@@ -130,11 +133,28 @@ def test_an_image_with_16_bits_is_refused_instead_of_cut_off(images, load_it):
         load_it()
 
 
-def test_images_that_are_not_square_are_refused(tmp_path):
+def test_images_need_not_be_square(tmp_path):
     for part in ("train", "test"):
         write(tmp_path / "wide" / part / "only" / "0.png", picture(0, (4, 6, 3)))
-    with pytest.raises(HarnessError, match=r"imagefolder:wide has images \(C, H, W\) = \(3, 4, 6\)"):
-        load(f"imagefolder:{tmp_path / 'wide'}", tmp_path / "root")
+    data = load(f"imagefolder:{tmp_path / 'wide'}", tmp_path / "root")
+    np.testing.assert_array_equal(data.train.images[0], picture(0, (4, 6, 3)).transpose(2, 0, 1))
+    assert data.size == 6
+
+
+def test_what_is_passed_over_is_counted_and_said(images, load_it, caplog):
+    """Such as what other systems leave behind, and images one folder deeper than the others."""
+    expected = load_it().fingerprint
+    assert not caplog.text
+    for name in ("._00000.png", ".DS_Store", "notes.txt"):
+        (images / "train" / "cat" / name).write_bytes(b"")
+    write(images / "train" / "dog" / "more" / "0.png", picture(0))
+    assert load_it().fingerprint == expected
+    (said,) = caplog.messages
+    assert said.endswith("passed over 1 files of other types, 2 hidden files, 1 images in folders below a class's own")
+    (images / "train" / "cat" / "00001.png").unlink()
+    write(images / "train" / "cat" / "more" / "0.png", picture(0))
+    with pytest.raises(HarnessError, match=r"cat has no images of its own, but 1 in folders below: expected"):
+        load_it()
 
 
 def test_folders_that_lack_something_are_explained(images, load_it):

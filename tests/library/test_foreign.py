@@ -196,3 +196,17 @@ def test_what_is_ambiguous_is_refused_in_a_sentence(changes, message):
     given = {"model": Threshold(), "x": X, "y": LABELS, "threat": THREAT, "attacks": ["fgsm"]} | changes
     with pytest.raises(HarnessError, match=message):
         harness.evaluate(given.pop("model"), given.pop("x"), given.pop("y"), **given)
+
+
+@pytest.mark.parametrize("threat", [harness.Threat("Linf", 0.05), harness.Threat("L2", 0.5)], ids=str)
+def test_images_need_not_be_square(threat):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(54, 4))
+    x = 0.2 + 0.6 * torch.rand(8, 1, 6, 9)
+    y = model(x).argmax(1)
+    gaps = model(x).gather(1, y[:, None]) - model(x)
+    rows = model[1].weight[y][:, None] - model[1].weight[None]
+    reach = threat.eps * threat.dual_norm(rows.flatten(0, 1)).view(8, 4)
+    robust = ((gaps > reach) | (torch.arange(4)[None] == y[:, None])).all(1)
+    found = harness.evaluate(model, x, y, threat=threat, attacks=["autoattack"], diagnostics=False)
+    assert torch.equal(found.verdicts["autoattack"], robust)
