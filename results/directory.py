@@ -117,7 +117,6 @@ def _evaluated(files: JobFiles, common: dict[str, Any], spec: EvaluateFile) -> S
         examples=result.examples,
         verdicts=pack(verdicts),
         forwards=result.forwards,
-        warnings=result.warnings,
         details=result.details,
     )
     return StoredJob(**common, **_done(files, result), evaluation=evaluation)

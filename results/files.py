@@ -94,7 +94,6 @@ class EvaluateResult(Result):
     correct: int
     examples: int = Field(ge=1)
     forwards: int
-    warnings: list[str] = []
     details: dict[str, Any] = {}
 
 

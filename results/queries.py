@@ -27,7 +27,7 @@ _TRAINING = ("method", "dataset", "model", "seed")
 _SCORE = ("accuracy", "ci_low", "ci_high", "examples")
 _TRUST = ("verdict", "why", "findings")
 _COST = ("threat", "seconds", "forwards")
-_ORIGIN = ("attack_params", "broken_by", "warnings", "protocol", "train_id", "evaluate_id")
+_ORIGIN = ("attack_params", "broken_by", "protocol", "train_id", "evaluate_id")
 COLUMNS = (*_TRAINING, "checkpoint", "attack", *_SCORE, *_TRUST, *_COST, *_ORIGIN)
 _EPOCH = ("epoch", "lr", "loss", "validation_natural", "validation_robust")
 _SPEED = ("images_per_second", "peak_memory", "seconds")
@@ -46,12 +46,11 @@ def long_form(
     """One row for each evaluation, and one for each worst case over them.
 
     ``accuracy`` is a fraction with its 95 % Wilson interval ``ci_low`` to ``ci_high``; ``seed`` is the training's.
-    ``attack_params``, ``broken_by`` (JSON: how many examples each part of the attack broke) and ``warnings`` (one a
-    line) are text. ``verdict``, its worst three reasons ``why`` and the codes of all its ``findings`` are those of the
-    training's checkpoint under the threat: of several diagnoses the one that judged most of the evaluations, then the
-    latest; without one it is ``suspect``.
-    Trainings that differ in their seed alone share a ``protocol``. Rows are in the order of methods by name, then of
-    data set, model, seed, training, threat, checkpoint and attack, with ``natural`` first and ``worst-case`` last.
+    ``attack_params`` and ``broken_by`` (JSON: how many examples each part of the attack broke) are text. ``verdict``, its
+    worst three reasons ``why`` and the codes of all its ``findings`` are those of the training's checkpoint under the
+    threat: of several diagnoses the one that judged most of the evaluations, then the latest; without one it is
+    ``suspect``. Trainings that differ in their seed alone share a ``protocol``. Rows are in the order of methods by name,
+    then of data set, model, seed, training, threat, checkpoint and attack, ``natural`` first and ``worst-case`` last.
 
     The row ``worst-case`` counts the examples that withstand everything: the intersection of the verdicts on one
     training's checkpoint under one threat, the natural ones among them (the unchanged image lies in the ball).
@@ -168,7 +167,6 @@ def _worst_cases(group: Sequence[tuple[Record, Verdicts]]) -> Iterator[tuple[Rec
                     "seconds": sum(row["seconds"] for row in rows),
                     "forwards": sum(row["forwards"] for row in rows),
                     "broken_by": None,
-                    "warnings": "",
                     "evaluate_id": None,
                 },
                 withstood,
@@ -187,7 +185,6 @@ def _measured(evaluation: StoredEvaluation) -> Record:
         "forwards": evaluation.forwards,
         "attack_params": json.dumps(evaluation.attack_params, sort_keys=True),
         "broken_by": _counts(evaluation.details.get("broken_by", {})),
-        "warnings": "\n".join(evaluation.warnings),
         "evaluate_id": evaluation.job_id,
     }
 

@@ -119,7 +119,6 @@ class StoredEvaluation(Base):
     examples: Mapped[int]
     verdicts: Mapped[bytes] = mapped_column(repr=False)
     forwards: Mapped[int] = mapped_column(BigInteger)
-    warnings: Mapped[list[str]]
     details: Mapped[dict[str, Any]]
     job: Mapped[StoredJob] = relationship(back_populates="evaluation", init=False, repr=False)
 

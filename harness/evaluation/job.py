@@ -43,7 +43,6 @@ def evaluate_job(
         "correct": int(judgement.verdicts.sum()),
         "examples": len(examples.y),
         "forwards": judgement.forwards,
-        "warnings": judgement.warnings,
         "attack_seconds": judgement.seconds,
         "details": {"broken_by": judgement.broken_by, "lost": judgement.lost},
     }

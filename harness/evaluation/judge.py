@@ -14,7 +14,6 @@ from harness.api.attack import Attack, Proposal, Views
 from harness.api.errors import HarnessError
 from harness.api.specs import Precision
 from harness.api.threat import Threat
-from harness.attacks.reference import captured_warnings
 from harness.attacks.search.judge import PROBE
 from harness.compute.checkpoints import load_state, save_state
 from harness.compute.images import device_of, to_images
@@ -50,13 +49,12 @@ class Judgement:
 
     ``broken_by`` maps each part of the attack, in the order in which they ran, to the positions of the examples that
     it broke; ``lost`` counts the successes an attack claimed that the model, asked again in float32, did not confirm.
-    ``warnings`` are what the attack library said meanwhile, ``forwards`` the images sent through the model.
+    ``forwards`` are the images sent through the model.
     """
 
     verdicts: Tensor
     broken_by: dict[str, list[int]] = field(default_factory=dict)
     lost: int = 0
-    warnings: list[str] = field(default_factory=list)
     forwards: int = 0
     seconds: float = 0.0
 
@@ -158,11 +156,10 @@ def _judge_batch(
             proposal = propose(images, labels, generator(*here, device=images.device))
             return still_correct(model, images, labels, proposal.x_adv, threat).cpu(), proposal
 
-    with counting(model) as count, captured_warnings() as warnings:
+    with counting(model) as count:
         (right, proposal), batch_size = fitting(attempted, batch_size)
     judgement.record(progress.todo[: len(right)], right, proposal)
     judgement.forwards += count()
-    judgement.warnings += [text for text in warnings if text not in judgement.warnings]
     judgement.seconds += time.perf_counter() - started
     progress.todo = progress.todo[len(right) :]
     return batch_size

@@ -44,7 +44,6 @@ def diagnosed(
     evidence = Evidence(
         accuracy=accuracies(judgements),
         examples=len(examples.y),
-        warnings=[text for judgement in judgements.values() for text in judgement.warnings],
         broken_by={
             name: {part: len(found) for part, found in judgement.broken_by.items()}
             for name, judgement in judgements.items()
@@ -88,4 +87,4 @@ def _judgement(files: JobFiles) -> tuple[str, Judgement]:
     result = json.loads(files.result.read_text())
     spec = json.loads(files.spec.read_text())
     verdicts = torch.from_numpy(np.load(files.verdicts))
-    return spec["attack"]["name"], Judgement(verdicts, **result["details"], warnings=result["warnings"])
+    return spec["attack"]["name"], Judgement(verdicts, **result["details"])

@@ -13,7 +13,7 @@ from harness.api.threat import Threat
 from harness.attacks import resolve
 from harness.attacks.adaptive import TRANSFER, Adaptive
 from harness.attacks.losses import cross_entropy, dlr
-from harness.attacks.reference import captured_warnings
+from harness.attacks.reference import quiet
 from harness.attacks.search.apgd import apgd
 from harness.evaluation.verify import still_correct
 
@@ -59,7 +59,7 @@ def test_apgd_goes_where_the_authors_implementation_goes(threat, loss):
     model, x, y = untrained()
     start = threat.random_start(x, torch.Generator().manual_seed(1))
     name, theirs, ours = "ce" if loss is cross_entropy else "dlr", Recorder(model), Recorder(model)
-    with captured_warnings():
+    with quiet():
         Reference(theirs, norm=threat.norm, eps=threat.eps, loss=name, logger=LOGGER).best(x, y, start)
     result, fooled = apgd(objective(ours, y, loss, judge=False), x, threat, start=start, steps=100)
     path, reference = torch.stack(ours.seen), torch.stack(theirs.seen)

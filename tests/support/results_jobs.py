@@ -104,7 +104,7 @@ def write_evaluate(
     directory = write_spec(root / f"evaluate-{name}", full)
     np.save(directory / "verdicts.npy", bits)
     counts = {"correct": int(bits.sum()), "examples": len(bits), "forwards": 20 * len(bits)}
-    return write_result(directory, "evaluate", **{**counts, "warnings": [], "details": {}, **values})
+    return write_result(directory, "evaluate", **{**counts, "details": {}, **values})
 
 
 def write_diagnose(

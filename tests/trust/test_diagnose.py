@@ -46,9 +46,9 @@ def test_a_linear_model_with_strong_attacks_is_trusted():
 
 def test_everything_that_attacks_left_behind_reaches_the_checks():
     """By hand, of twelve examples: a gap of six, three broken by Square, four claims that were not confirmed."""
-    autoattack = judgement([True] * 12, broken_by={"apgd-ce": [], "square": [0, 1, 2]}, warnings=["dynamic defense! x"])
+    autoattack = judgement([True] * 12, broken_by={"apgd-ce": [], "square": [0, 1, 2]})
     found = findings(STRONG | {"autoattack": autoattack, "adaptive": judgement([True, False] * 6, lost=4)})
-    assert set(found) == {"adaptive-below-autoattack", "black-box-wins", "dynamic-forward", "unconfirmed-success"}
+    assert set(found) == {"adaptive-below-autoattack", "black-box-wins", "unconfirmed-success"}
     assert "autoattack 100.00, adaptive 50.00" in found["adaptive-below-autoattack"].evidence
     assert "square broke 3 of 12" in found["black-box-wins"].evidence
     assert "adaptive claims 4 more" in found["unconfirmed-success"].evidence
@@ -71,7 +71,7 @@ def write_evaluation(jobs, name, attack, right, **details):
     directory = jobs / name
     directory.mkdir()
     (directory / "spec.json").write_text(json.dumps({"attack": {"name": attack}}))
-    result = {"warnings": [], "details": {"broken_by": {}, "lost": 0} | details}
+    result = {"details": {"broken_by": {}, "lost": 0} | details}
     (directory / "result.json").write_text(json.dumps(result))
     np.save(directory / "verdicts.npy", np.array(right))
     return name
