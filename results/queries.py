@@ -46,11 +46,13 @@ def long_form(
     """One row for each evaluation, and one for each worst case over them.
 
     ``accuracy`` is a fraction with its 95 % Wilson interval ``ci_low`` to ``ci_high``; ``seed`` is the training's.
-    ``attack_params`` and ``broken_by`` (JSON: how many examples each part of the attack broke) are text. ``verdict``, its
-    worst three reasons ``why`` and the codes of all its ``findings`` are those of the training's checkpoint under the
-    threat: of several diagnoses the one that judged most of the evaluations, then the latest; without one it is
-    ``suspect``. Trainings that differ in their seed alone share a ``protocol``. Rows are in the order of methods by name,
-    then of data set, model, seed, training, threat, checkpoint and attack, ``natural`` first and ``worst-case`` last.
+    ``attack_params`` and ``broken_by`` (JSON: how many examples each part of the attack broke) are text.
+
+    ``verdict``, its worst three reasons ``why`` and the codes of all its ``findings`` are those of the training's
+    checkpoint under the threat: of several diagnoses the one that judged most of the evaluations, then the latest;
+    without one it is ``suspect``. Trainings that differ in their seed alone share a ``protocol``. Rows are in the order
+    of methods by name, then of data set, model, seed, training, threat, checkpoint and attack, ``natural`` first and
+    ``worst-case`` last.
 
     The row ``worst-case`` counts the examples that withstand everything: the intersection of the verdicts on one
     training's checkpoint under one threat, the natural ones among them (the unchanged image lies in the ball).
