@@ -7,6 +7,7 @@ from harness.api.attack import Views
 from harness.api.errors import HarnessError
 from harness.attacks.search.searches import is_aimed
 from harness.compute import randomness
+from harness.compute.memory import attempt, ran_out
 from harness.compute.modes import channels_last, evaluating, frozen
 
 
@@ -23,9 +24,9 @@ def attackable(model: nn.Module, x: Tensor) -> nn.Module:
         try:
             with torch.no_grad():
                 output: Tensor = model(x)
-        except torch.OutOfMemoryError:
-            raise
         except Exception as error:
+            if ran_out(error):
+                raise
             raise HarnessError(
                 f"the model fails on {len(x)} images at once: {type(error).__name__}: {error}. Attacks go on with the "
                 "examples that still stand, so it must take any number of images"
@@ -40,32 +41,29 @@ def takes_channels_last(model: nn.Module, views: Views, x: Tensor, y: Tensor) ->
     One that reshapes the output of a convolution with ``view`` does not.
     """
     every = (model, *views.values())
+
+    def differentiated() -> bool:
+        for each in every:
+            images = x.detach().clone().requires_grad_()
+            output: Tensor = each(images, y) if is_aimed(each) else each(images)
+            if output.requires_grad:
+                torch.autograd.grad(output.sum(), images, allow_unused=True)
+        return True
+
     with evaluating(*every), frozen(*every), randomness.kept(), channels_last(*every), torch.enable_grad():
-        try:
-            for each in every:
-                images = x.detach().clone().requires_grad_()
-                output: Tensor = each(images, y) if is_aimed(each) else each(images)
-                if output.requires_grad:
-                    torch.autograd.grad(output.sum(), images, allow_unused=True)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception:  # whatever it minds about the layout, it is attacked in its own
-            return False
-    return True
+        return bool(attempt(differentiated))  # whatever it minds about the layout, it is attacked in its own
 
 
 def _is_differentiable(model: nn.Module, x: Tensor) -> bool:
-    images = x.detach().clone().requires_grad_()
-    try:
-        with torch.enable_grad():
-            output: Tensor = model(images)
-            if not output.requires_grad:
-                return False
-            return torch.autograd.grad(output.sum(), images, allow_unused=True)[0] is not None
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError:  # of numpy, in-place changes, operations without a derivative
-        return False
+    """Whether autograd has a gradient; numpy, in-place changes and operations without a derivative leave none."""
+
+    def reached() -> bool:
+        images = x.detach().clone().requires_grad_()
+        output: Tensor = model(images)
+        return output.requires_grad and torch.autograd.grad(output.sum(), images, allow_unused=True)[0] is not None
+
+    with torch.enable_grad():
+        return bool(attempt(reached, RuntimeError))
 
 
 class _Plain(nn.Module):

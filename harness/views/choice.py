@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from harness.api.threat import Threat
 from harness.compute.gradients import Look
+from harness.compute.memory import attempt
 from harness.compute.modes import evaluating, frozen
 from harness.views.attackable import attackable
 from harness.views.standins import (
@@ -45,7 +46,7 @@ SATURATED = 50.0
 # A gap below which an L2 gradient is lost in rounding, and an honest network's gap, to which others are brought.
 VANISHING = 1e-6
 ORDINARY = 4.0
-# The share of images without a gradient at which a model counts as masking it.
+# The share of images, or of the coordinates of a gradient, without one at which a model counts as masking it.
 DEAD = 1 / 8
 MOST_INNER = 8
 # Below this correlation of what it foretells with what comes a gradient misleads: honest networks show 0.95 and more.
@@ -59,8 +60,9 @@ def derived_views(model: nn.Module, x: Tensor, threat: Threat, *, generator: tor
 
     ``x`` (N, C, H, W) are a few images in [0, 1] on the model's device; one draw from ``generator`` fixes the noise.
     Each stand-in maps images to logits (N, K), shares the parameters and holds the model as a submodule. An ordinary
-    network gets none. A stand-in that fails, or has no finite gradient, is left out; nothing is raised. Modes, hooks,
-    ``requires_grad``, buffers and global random states are given back as they were.
+    network gets none. A stand-in that fails, or has no finite gradient, is left out; nothing is raised but a lack of
+    memory, which says nothing about the model. Modes, hooks, ``requires_grad``, buffers and global random states are
+    given back as they were.
     """
     if not len(x):
         return {}
@@ -68,42 +70,11 @@ def derived_views(model: nn.Module, x: Tensor, threat: Threat, *, generator: tor
         for context in (evaluating(model), frozen(model), kept_buffers(model)):
             stack.enter_context(context)
         restart = stack.enter_context(kept_randomness(generator, x.device))
-        own = _candid(look(_tried(model, x), x), model, x, restart)
+        # Without a gradient, if asking for one ends with an error.
+        own = look(attempt(lambda: attackable(model, x)) or model, x)
         if own is None:
             return {}
         return _Choice(model, x.detach(), threat, own, restart).views()
-
-
-def _tried(model: nn.Module, x: Tensor) -> nn.Module:
-    """The model, without a gradient if asking for one ends with an error."""
-    try:
-        return attackable(model, x)
-    except Exception:  # whatever a foreign model raises
-        return model
-
-
-def _candid(own: Look | None, model: nn.Module, x: Tensor, restart: Callable[[], None]) -> Look | None:
-    """What was seen; without a gradient, if the model gives another output where none is wanted.
-
-    One whose output changes all the same, by draws that cannot be repeated, keeps its gradient.
-    """
-    if own is None:
-        return None
-    restart()
-    plain = _plainly(model, x)
-    if not is_logits(plain, len(x)) or same_output(own.logits, plain):
-        return own
-    restart()
-    if not same_output(plain, _plainly(model, x)):
-        return own
-    dead = torch.zeros_like(own.alive)
-    return Look(plain, own.values, torch.zeros_like(own.gradient), dead, reached=False)
-
-
-def _plainly(model: nn.Module, x: Tensor) -> Tensor:
-    with torch.no_grad():
-        output: Tensor = model(x)
-    return output.float()
 
 
 def without_repeats(views: Mapping[str, nn.Module], known: Mapping[str, nn.Module], x: Tensor) -> dict[str, nn.Module]:
@@ -131,7 +102,8 @@ class _Choice:
 
     def views(self) -> dict[str, nn.Module]:
         found: dict[str, nn.Module] = {}
-        random = not same_output(self.own.logits, _plainly(self.model, self.x))
+        with torch.no_grad():
+            random = not same_output(self.own.logits, self.model(self.x).float())
         view, seen, inner = self._substitutes()
         matters = seen is not None and (_matters(self.own, seen) or self._matters_nearby(view))
         base, best = (view, seen) if matters and seen is not None else (self.model, self.own)
@@ -145,7 +117,7 @@ class _Choice:
             found["expectation"] = Expectation(base)
         if _lives(best) and self._shattered(base, best):
             found["smoothed"] = Smoothed(base, self.half)
-        guessed = getattr(base, "thorough", False)
+        guessed = isinstance(base, Substituted) and base.bridge
         if guessed or not (inner or _lives(best)) or (not random and self._misled(base, *inner.values())):
             found |= self._last_resorts(base)
         return found
@@ -155,51 +127,43 @@ class _Choice:
         return not any(self._foretells(view) for view in views)
 
     def _foretells(self, view: nn.Module) -> bool:
-        try:
-            return foretold(view, self.x, self.pair, self.threat) >= FORETOLD
-        except Exception:  # whatever a foreign model raises
-            return False
+        found = attempt(lambda: foretold(view, self.x, self.pair, self.threat))
+        return found is not None and found >= FORETOLD
 
     def _last_resorts(self, base: nn.Module) -> dict[str, nn.Module]:
         """What needs no gradient of the model's, and the bridge over opaque parts if its gradient keeps its promise."""
-        bridge = Substituted(self.model, thorough=True, openly=getattr(base, "openly", False))
-        seen, _ = (None, {}) if getattr(base, "thorough", False) else self._listen(bridge)
         found: dict[str, nn.Module] = {}
-        if seen is not None and _lives(seen) and not self._misled(bridge):
-            found["bridged"] = bridge
+        if not (isinstance(base, Substituted) and base.bridge):
+            bridged = Substituted(self.model, bridge=True)
+            seen, _ = self._listen(bridged)
+            if seen is not None and _lives(seen) and not self._misled(bridged):
+                found["bridged"] = bridged
         return found | {"zeroth-order": ZerothOrder(self.model, noise_within(self.threat, 1.0))}
 
     def _substitutes(self) -> tuple[Substituted, Look | None, dict[str, nn.Module]]:
-        """The substituted model, with opaque parts as the identity if nothing else lives; its look; its inner views.
-
-        A model that fails or changes when it is told that nobody wants a gradient, or has none then, is told the truth.
-        """
+        """The substituted model, with a bridge over opaque parts if nothing else lives; its look; its inner views."""
         view = Substituted(self.model)
         seen, inner = self._listen(view)
-        if not (seen and _lives(seen)):
-            openly = Substituted(self.model, openly=True)
-            again, beyond = self._listen(openly)
-            if again is not None and (seen is None or _lives(again)):
-                view, seen, inner = openly, again, beyond
         if not inner and not (_lives(self.own) or (seen and _lives(seen))):
-            bridged = Substituted(self.model, thorough=True, openly=view.openly)
+            bridged = Substituted(self.model, bridge=True)
             again, beyond = self._listen(bridged)
             if again is not None and _lives(again):
                 return bridged, again, beyond
         return view, seen, inner
 
     def _listen(self, view: Substituted) -> tuple[Look | None, dict[str, nn.Module]]:
+        """What the view shows, and what its submodules say; nothing, if it fails or is not the model's output."""
+        return attempt(lambda: self._heard(view)) or (None, {})
+
+    def _heard(self, view: Substituted) -> tuple[Look | None, dict[str, nn.Module]]:
         images = self.x.clone().requires_grad_()
         self.restart()
-        try:
-            with torch.enable_grad():
-                output, found = heard(view, images)
-                if not same_output(output.detach().float(), self.own.logits):
-                    return None, {}
-                inner = self._inner(view, images, output, found)
-                return measured(output, images, self.pair), inner
-        except Exception:  # whatever a foreign model raises
-            return None, {}
+        with torch.enable_grad():
+            output, found = heard(view, images)
+            if not same_output(output.detach().float(), self.own.logits):
+                return None, {}
+            inner = self._inner(view, images, output, found)
+            return measured(output, images, self.pair), inner
 
     def _inner(
         self, view: Substituted, images: Tensor, output: Tensor, found: dict[Location, Tensor]
@@ -228,7 +192,7 @@ class _Choice:
         for each in (self.model, view):
             self.restart()
             looks.append(look(each, moved, self.pair))
-        own, seen = _candid(looks[0], self.model, moved, self.restart), looks[1]
+        own, seen = looks
         return own is not None and seen is not None and same_output(own.logits, seen.logits) and _matters(own, seen)
 
     def _rescaled(self, base: nn.Module) -> Rescaled | None:
@@ -257,7 +221,13 @@ def _matters(own: Look, seen: Look) -> bool:
     if not seen.alive.any():
         return False
     revived = (seen.alive & ~own.alive).float().mean()
-    return bool(revived >= DEAD) or agreement(own, seen) < ALIKE
+    return bool(revived >= DEAD) or _opened(own, seen) >= DEAD or agreement(own, seen) < ALIKE
+
+
+def _opened(own: Look, seen: Look) -> float:
+    """Of the coordinates at which one gradient is not zero, the share at which the other is."""
+    lives = seen.gradient[seen.alive] != 0
+    return float((own.gradient[seen.alive][lives] == 0).float().mean())
 
 
 def _lives(seen: Look) -> bool:

@@ -25,22 +25,21 @@ class StandIn(nn.Module):
 
 
 class Substituted(StandIn):
-    """The model with a useful backward pass; ``thorough`` and ``openly``: see :func:`substituted`."""
+    """The model with a useful backward pass; ``bridge``: see :func:`substituted`."""
 
-    def __init__(self, model: nn.Module, *, thorough: bool = False, openly: bool = False) -> None:
+    def __init__(self, model: nn.Module, *, bridge: bool = False) -> None:
         super().__init__(model)
-        self.thorough = thorough
-        self.openly = openly
+        self.bridge = bridge
 
     def forward(self, x: Tensor) -> Tensor:
         """The model's own output; without gradients nothing is substituted."""
         if not (torch.is_grad_enabled() and x.requires_grad):
             output: Tensor = self.model(x)
             return output
-        images = x.clone()  # the model may ask for gradients, or write in location, which a leaf forbids
+        images = x.clone()  # the model may ask for gradients, or write in place, which a leaf forbids
         buffers = [buffer for buffer in self.model.buffers() if not buffer.requires_grad]
         try:
-            with substituted(self.model, images, thorough=self.thorough, openly=self.openly):
+            with substituted(self.model, images, bridge=self.bridge):
                 output = self.model(images)
         finally:
             for buffer in buffers:

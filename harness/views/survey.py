@@ -12,6 +12,7 @@ from harness.api.threat import Threat
 from harness.compute.gradients import Look, finite
 from harness.compute.memory import attempt
 from harness.views.standins import Noise
+from harness.views.trace.ledger import graft
 
 _FLOAT_NOISE = 1e-3
 _TINY = 1e-12
@@ -112,8 +113,7 @@ def noise_within(threat: Threat, part: float) -> Noise:
     def noisy(x: Tensor) -> Tensor:
         linf = threat.norm == "Linf"
         noise = 2 * torch.rand_like(x) - 1 if linf else torch.randn_like(x) / x[0].numel() ** 0.5
-        moved = (x.detach() + part * threat.eps * noise).clamp(0, 1)
-        return x + (moved - x.detach())
+        return graft((x.detach() + part * threat.eps * noise).clamp(0, 1), x)
 
     return noisy
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from oracles import Linear
-from torch import Tensor, is_grad_enabled, nn
+from torch import Tensor, nn
 
 from harness.api.threat import Threat
 from harness.views.choice import derived_views
@@ -153,13 +153,6 @@ class Votes(nn.Module):
         return sum(F.one_hot(member(x).argmax(1), 10).float() for member in self.members)
 
 
-class Majority(Votes):
-    """The most frequent label."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.one_hot(torch.stack([member(x).argmax(1) for member in self.members]).mode(0).values, 10).float()
-
-
 class Opaque(nn.Module):
     """Sixty-four levels in a form that nothing can trace: a list of numbers."""
 
@@ -183,11 +176,6 @@ BEFORE = {
     "wrong backward": Backwards.apply,
     "wrong backward, separate context": lambda x: Separate.apply(x, 1.0),
     "tensor hook": hidden_hook,
-    "decoy where gradients are on": lambda x: 1 - x if torch.is_grad_enabled() else x,
-    "decoy where gradients are on, by a name of its own": lambda x: 1 - x if is_grad_enabled() else x,
-    "decoy where a gradient is required": lambda x: 1 - x if x.requires_grad else x,
-    "decoy where there is a graph": lambda x: 1 - x if (1 * x).grad_fn is not None else x,
-    "decoy where it is no leaf": lambda x: x if (1 * x).is_leaf else 1 - x,
 }
 AFTER = {
     "one-hot": voted,

@@ -135,22 +135,8 @@ def test_every_view_holds_the_model_and_answers_the_same_without_gradients():
                 assert torch.equal(view(case.x), model(case.x))
 
 
-@pytest.mark.parametrize("idle", [lambda z: z.grad_fn is None, lambda z: z.is_leaf, lambda z: not z.requires_grad])
-def test_a_model_that_works_in_place_where_nobody_wants_a_gradient_is_told_that_one_is_wanted(idle):
-    """Autograd needs what would be overwritten."""
-
-    def gated(z):
-        gate = z.exp()
-        return gate.mul_(z) if idle(z) else gate * z
-
-    case = linear_case(THREAT, 10, shape=IMAGE)
-    view = derive(Behind(case.model, before=levels, after=gated), case.x)["substitutes"]
-    assert isinstance(view, Substituted)
-    assert view.openly
-
-
-def test_a_purifier_that_asks_whether_its_energy_depends_on_the_image_is_told_so():
-    """Its loss has a graph only because it made a leaf of its own."""
+def test_a_purifier_that_differentiates_by_a_leaf_of_its_own_is_followed():
+    """Its loss has a graph because of that leaf, and it asks whether there is one."""
 
     class Purified(Behind):
         def forward(self, x: Tensor) -> Tensor:

@@ -8,9 +8,6 @@ from substituted import Of, X, gradient
 from harness.views.standins import Substituted
 from harness.views.trace.substitutes import Substitutes
 
-# A table of labels, and the one that turns it back.
-TURNED, BACK = torch.tensor([3, 0, 5, 1, 2, 4]), torch.tensor([1, 3, 4, 0, 5, 2])
-
 
 @pytest.mark.parametrize(
     "lookup",
@@ -37,14 +34,7 @@ TURNED, BACK = torch.tensor([3, 0, 5, 1, 2, 4]), torch.tensor([1, 3, 4, 0, 5, 2]
         lambda z, table: table[z.sort(1).indices[:, -1]],
         lambda z, table: table[z.T.sort(0).indices[-1]],
         lambda z, table: table[z.kthvalue(6, 1).indices],
-        lambda z, table: table[BACK][TURNED[z.argmax(1)]],
-        lambda z, table: table[BACK][TURNED.expand(len(z), -1).gather(1, z.argmax(1, keepdim=True))[:, 0]],
-        lambda z, table: table[BACK][torch.stack([TURNED[i] for i in z.argmax(1)])],
-        lambda z, table: table[BACK][torch.stack([BACK, TURNED], 1)[z.argmax(1)][:, 1]],
-        lambda z, table: table[BACK][TURNED.expand(len(z) + 3, -1).gather(1, z.argmax(1, keepdim=True))[:, 0]],
         lambda z, table: table[(z.masked_fill(z < -2, -torch.inf)).argsort(1)[:, -1]],
-        lambda z, table: torch.stack([row.bincount(minlength=6) for row in z.argmax(1)[:, None]]).float() @ table,
-        lambda z, table: torch.stack([torch.bincount(row, None, 6) for row in z.argmax(1).split(1)]).float() @ table,
     ],
 )
 def test_a_lookup_by_argmax_has_the_gradient_of_the_mean_under_a_softmax(lookup):
@@ -57,49 +47,10 @@ def test_a_lookup_by_argmax_has_the_gradient_of_the_mean_under_a_softmax(lookup)
     assert torch.allclose(gradient(lambda x: lookup(x, table), z, weights), smooth.grad, rtol=1e-3, atol=1e-5)
 
 
-def test_numbers_below_zero_in_a_table_of_integers_are_no_labels():
-    """Of a table of numbers the mean is taken, whatever their type."""
-    z, table = X.flatten(1)[:, :6], TURNED - 1
-    assert torch.allclose(
-        gradient(lambda x: table[x.argmax(1)].float(), z), gradient(lambda x: table.float()[x.argmax(1)], z)
-    )
-
-
 def test_a_table_of_integers_read_by_a_number_has_the_slope_of_its_entries():
     table = torch.arange(256) * 3
     slopes = gradient(lambda x: table[(255 * x).long()].float(), X.clamp(0.1, 0.9))
     assert torch.allclose(slopes, torch.full_like(X, 3 * 255.0), rtol=1e-3)
-
-
-@pytest.mark.parametrize("count", [2, 300])
-def test_labels_are_followed_in_any_layout_and_batch(count):
-    """Votes (members, N) of 1,000 classes, renumbered by a table, turned back and counted; and wide ones per image."""
-    draws = torch.Generator().manual_seed(0)
-    z, weights = torch.rand(count, 8, generator=draws), torch.rand(3, 8, 1000, generator=draws)
-    order = torch.randperm(1000, generator=draws)
-    marks = torch.rand(1000, generator=draws)
-
-    def voted(x, renumber):
-        return F.one_hot(renumber(torch.stack([(x @ each).argmax(1) for each in weights])), 1000).float().mean(0)
-
-    plain = gradient(lambda x: voted(x, lambda votes: votes), z, marks)
-    assert torch.allclose(
-        gradient(lambda x: voted(x, lambda votes: order.argsort()[order[votes]]), z, marks), plain, atol=1e-5
-    )
-
-
-def test_labels_too_wide_to_be_kept_one_by_one_are_numbers():
-    """529 pixels of one image, each the nearest of 512 codes: the mean of the code book under each one's softmax."""
-    draws = torch.Generator().manual_seed(0)
-    x, codes = torch.rand(1, 529, 3, generator=draws), torch.rand(512, 3, generator=draws)
-    order = torch.randperm(512, generator=draws)
-
-    def nearest(x):
-        return order[torch.cdist(x, codes[None]).argmin(2)].float()
-
-    far = gradient(nearest, x)
-    assert torch.allclose(gradient(lambda x: order.float()[torch.cdist(x, codes[None]).argmin(2)], x), far)
-    assert far.abs().sum() > 0
 
 
 def test_an_index_that_becomes_a_number_has_one_stand_in():

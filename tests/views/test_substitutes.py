@@ -83,8 +83,8 @@ def test_a_mask_written_into_an_image_counts_as_far_as_it_changes_the_pixels():
     assert torch.allclose(gradient(masked, X), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_a_model_that_wants_gradients_of_its_own_is_told_the_truth():
-    """Purification by a step of descent, which asks whether it may differentiate."""
+def test_a_model_may_take_a_step_of_descent_of_its_own():
+    """Purification, which asks whether it may differentiate."""
 
     def step(x):
         y = x.detach().clone().requires_grad_(True)
@@ -133,13 +133,13 @@ def test_a_model_may_descend_on_a_leaf_of_its_own(write):
 
 
 def test_threads_wait_for_one_another_and_leave_everything_as_it_was():
-    before = (vars(Function)["apply"], torch.is_grad_enabled, bound_backwards)
+    before = (vars(Function)["apply"], torch.from_numpy, bound_backwards)
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: gradient(lambda x: bound_backwards(torch.round(3 * x)), X), range(40)))
     assert all(torch.equal(each, torch.full_like(X, 3.0)) for each in found)
     assert all(
         one is other
-        for one, other in zip(before, (vars(Function)["apply"], torch.is_grad_enabled, bound_backwards), strict=True)
+        for one, other in zip(before, (vars(Function)["apply"], torch.from_numpy, bound_backwards), strict=True)
     )
 
 
@@ -169,7 +169,7 @@ def test_checkpointing_is_left_intact(reentrant):
 
 def test_honest_smooth_functions_keep_their_gradients():
     def honest(x):
-        y = F.relu6(torch.tanh(x) * 3).clamp(0.1, 2.9)
+        y = F.relu6(torch.tanh(x) * 3).clamp(0.1, 2.9).maximum(torch.tensor(0.2)).relu()
         return torch.cat([y.softmax(1), F.gelu(y), y.sin(), y.max(1, keepdim=True).values], 1).exp()
 
     plain = X.clone().requires_grad_()

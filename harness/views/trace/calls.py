@@ -7,7 +7,13 @@ from typing import Any
 
 from torch import Tensor
 
+from harness.compute.memory import attempt
 from harness.views.trace.ledger import Ledger
+
+# What torch and the rules raise where a function does not take what it is given.
+FOREIGN = (TypeError, RuntimeError, ValueError, IndexError, AttributeError, KeyError)
+# Functions with a flag ``inplace`` as their last argument, and how many arguments they then have.
+_FLAGGED = {"relu": 2, "relu6": 2, "hardtanh": 4, "_threshold": 4}
 
 
 @dataclass
@@ -44,7 +50,13 @@ class Call:
 
     def writes(self) -> bool:
         """Whether the function changes its first argument in place."""
-        return (self.name.endswith("_") and not self.name.endswith("__")) or self.name == "__setitem__"
+        named = (self.name.endswith("_") and not self.name.endswith("__")) or self.name == "__setitem__"
+        return named or bool(self.name in _FLAGGED and self.given(_FLAGGED[self.name] - 1, "inplace"))
+
+    def elsewhere(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments after the first, without the flag ``inplace``."""
+        last = _FLAGGED.get(self.name, len(self.args) + 1) - 1
+        return self.args[1:last], {name: value for name, value in self.kwargs.items() if name != "inplace"}
 
     def tensors(self) -> Iterator[Tensor]:
         """All tensors among the arguments, also those in lists."""
@@ -83,10 +95,7 @@ def path_of(call: Call, value: Tensor) -> Tensor | None:
     It is the same function of the twins. Where no floating result comes of that (bitwise operations, casts to integer)
     the first twin of the result's shape serves, straight through.
     """
-    try:
-        path = call.run_on_twins()
-    except (TypeError, RuntimeError, ValueError, IndexError):
-        path = None
+    path = attempt(call.run_on_twins, *FOREIGN)
     if isinstance(path, Tensor) and path.is_floating_point() and path.shape == value.shape:
         return path
     if value.is_floating_point():
@@ -113,9 +122,8 @@ def generic(call: Call) -> Any:
 
 def _each(call: Call, values: tuple[Any, ...] | list[Any]) -> Any:
     """The same for several results, as of ``unbind`` and ``split``."""
-    try:
-        paths = call.run_on_twins()
-    except (TypeError, RuntimeError, ValueError, IndexError):
+    paths = attempt(call.run_on_twins, *FOREIGN)
+    if paths is None:
         return values
     pairs = list(zip(values, paths, strict=True))
     if hasattr(values, "_fields") or not all(isinstance(each, Tensor) for pair in pairs for each in pair):

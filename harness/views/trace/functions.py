@@ -11,13 +11,14 @@ from typing import Any
 from torch import Tensor, nn
 from torch.autograd import Function
 
+from harness.compute.memory import attempt
+
 
 @contextmanager
-def plain_functions(model: nn.Module, renamed: Callable[[Any], Any]) -> Iterator[None]:
+def plain_functions(model: nn.Module) -> Iterator[None]:
     """In this thread, let ``apply`` of custom functions run their forward under autograd, whatever their backward says.
 
-    That is ``Function.apply``, and what was bound to a name before. Any other name that the model's code uses stands
-    for ``renamed(value)`` in place of its value for a while. Names are attributes of the model's submodules, and those
+    That is ``Function.apply``, and what was bound to a name before: an attribute of the model's submodules, or a name
     in the modules where they, the functions among their attributes or custom autograd functions are defined. Other
     references (closures, defaults) are out of reach.
     """
@@ -26,23 +27,19 @@ def plain_functions(model: nn.Module, renamed: Callable[[Any], Any]) -> Iterator
     def run(cls: Any, *args: Any, **kwargs: Any) -> Any:
         return _plain(own, cls, args, kwargs) if mine() else own.__get__(None, cls)(*args, **kwargs)
 
-    def new(value: Any) -> Any:
-        return partial(run, value.__self__) if _is_apply(value) else renamed(value)
-
-    with changed(Function, "apply", classmethod(run)), _rebound(_namespaces(model), new):
+    with changed(Function, "apply", classmethod(run)), _rebound(_namespaces(model), run):
         yield
 
 
 @contextmanager
-def _rebound(namespaces: Iterable[dict[str, Any]], new: Callable[[Any], Any]) -> Iterator[None]:
+def _rebound(namespaces: Iterable[dict[str, Any]], run: Callable[..., Any]) -> Iterator[None]:
     before = []
     try:
         for names in namespaces:
             for name, value in [*names.items()]:
-                other = new(value)
-                if other is not value:
+                if _is_apply(value):
                     before.append((names, name, value))
-                    names[name] = other
+                    names[name] = partial(run, value.__self__)
         yield
     finally:
         for names, name, value in reversed(before):
@@ -85,11 +82,8 @@ class _InertContext:
 
 def _plain(own_apply: Any, cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The function's forward as plain operations; itself, where that leaves autograd (a foreign kernel) or fails."""
-    separate = cls.setup_context is not Function.setup_context
-    try:
-        result = cls.forward(*args, **kwargs) if separate else cls.forward(_InertContext(len(args)), *args, **kwargs)
-    except (TypeError, RuntimeError, AttributeError):
-        result = None
+    context = () if cls.setup_context is not Function.setup_context else (_InertContext(len(args)),)
+    result = attempt(lambda: cls.forward(*context, *args, **kwargs), TypeError, RuntimeError, AttributeError)
     results = result if isinstance(result, tuple | list) else (result,)
     wanted = any(isinstance(each, Tensor) and each.requires_grad for each in args)
     if result is None or (wanted and not any(isinstance(each, Tensor) and each.requires_grad for each in results)):

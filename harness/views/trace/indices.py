@@ -1,14 +1,14 @@
-"""Rules for what is looked up, counted and moved by indices that were chosen."""
+"""Rules for what is looked up and moved by indices that were chosen."""
 
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from harness.views.trace.calls import Call, generic, rule
+from harness.compute.memory import attempt
+from harness.views.trace.calls import FOREIGN, Call, generic, rule
 
 # Functions that move indices without changing them, and those that change their shape.
 _SAME = ("to", "type", "type_as", "long", "int", "short", "char", "byte", "clone", "contiguous", "cpu", "cuda")
@@ -27,10 +27,7 @@ def one_hot(call: Call) -> Any:
 
 @rule("embedding", "index_select", "__getitem__")
 def lookup(call: Call) -> Any:
-    """``table[index]`` has the gradient of the table's mean under the index's distribution, besides the table's own.
-
-    From a table of integers comes another choice.
-    """
+    """``table[index]`` has the gradient of the table's mean under the index's distribution, besides the table's own."""
     if call.name == "index_select":
         table, index = call.given(0, "input"), call.given(2, "index") if call.given(1, "dim") == 0 else None
     else:
@@ -43,10 +40,7 @@ def lookup(call: Call) -> Any:
         mean: Tensor = torch.tensordot(soft.to(z.dtype), z, dims=([-1], [0]))
         return mean
 
-    def row(z: Tensor) -> Tensor:
-        return z.movedim(0, -1)
-
-    return _read(call, call.ledger.twin(table), index, len(table), over, row, lambda z, i: z[i])
+    return _read(call, call.ledger.twin(table), index, len(table), over, lambda z, i: z[i])
 
 
 def _first(index: object) -> object:
@@ -58,7 +52,7 @@ def _first(index: object) -> object:
 
 @rule("gather", "take_along_dim")
 def gathered(call: Call) -> Any:
-    """``z.gather(dim, index)``: the mean of z under the index's distribution; of integers, another choice."""
+    """``z.gather(dim, index)``: the mean of z under the index's distribution."""
     z, by_dim = call.operand(0, "input"), call.name == "gather"
     dim = call.given(1 if by_dim else 2, "dim")
     index = call.given(2, "index") if by_dim else call.given(1, "indices")
@@ -68,13 +62,11 @@ def gathered(call: Call) -> Any:
     if by_dim:
         z = z[tuple(slice(None if d == dim else size) for d, size in enumerate(index.shape))]
 
-    def row(z: Tensor) -> Tensor:
-        return z.movedim(dim, -1).unsqueeze(dim)
-
     def over(z: Tensor, soft: Tensor) -> Tensor:
-        return (_shares(soft) * row(z)).sum(-1)
+        shares = soft / soft.detach().sum(-1, keepdim=True)  # a membership of several sums to their number
+        return (shares * z.movedim(dim, -1).unsqueeze(dim)).sum(-1)
 
-    return _read(call, z, index, z.shape[dim], over, row, lambda z, i: z.take_along_dim(i, dim))
+    return _read(call, z, index, z.shape[dim], over, lambda z, i: z.take_along_dim(i, dim))
 
 
 def _read(
@@ -83,46 +75,22 @@ def _read(
     index: Tensor,
     size: int,
     over: Callable[[Tensor, Tensor], Tensor],
-    row: Callable[[Tensor], Tensor],
     at: Callable[[Tensor, Tensor], Tensor],
 ) -> Any:
-    """What the call reads, with the gradient of a mean of the table; from a table of labels, another choice.
+    """What the call reads, with the gradient of a mean of the table.
 
-    ``over(table, soft)`` is the mean under the distribution (..., size) with which the index was chosen, ``row(table)``
-    the table as it lies beside it; where the index is a mere number, the mean is that of its neighbours, each read by
-    ``at(table, indices)``.
+    ``over(table, soft)`` is the mean under the distribution (..., size) with which the index was chosen; where the
+    index is a mere number, the mean is that of its neighbours, each read by ``at(table, indices)``.
     """
-    value, soft = call.run(), None
-    if call.ledger.choice(index) is not None:
+    value, table = call.run(), table if table.is_floating_point() else table.float()
+    if call.ledger.choice(index) is None:
+        path = _around(call.ledger.twin(index), size, partial(at, table))
+    else:
         soft = call.ledger.distribution(index, size)
         if soft is None:
             return value
-    if soft is not None and not (table.is_floating_point() or table.dtype == torch.bool):
-        each = soft.view(*soft.shape[:-1], *(1,) * (value.dim() - index.dim()), size)
-        if _relabelled(call, value, each, row(table)):
-            return value
-    table = table if table.is_floating_point() else table.float()
-    path = _around(call.ledger.twin(index), size, partial(at, table)) if soft is None else over(table, soft)
+        path = over(table, soft)
     return call.ledger.attach(value, path.expand(value.shape))
-
-
-def _relabelled(call: Call, value: Tensor, soft: Tensor, labels: Tensor) -> bool:
-    """Whether ``value`` was chosen as its labels were: each label (..., size) has the sum of its entries' shares.
-
-    Numbers below zero are no labels, and what is too wide is not kept by label.
-    """
-    classes = int(labels.max()) + 1
-    if labels.min() < 0 or not call.ledger.affords(value.numel() * max(classes, soft.shape[-1])):
-        return False
-    labels = labels.long() + soft.new_zeros(soft.shape, dtype=torch.long)
-    sums = soft.new_zeros(*labels.shape[:-1], classes).scatter_add(-1, labels, soft.expand(labels.shape))
-    call.ledger.choose(value, _shares(sums).expand(*value.shape, -1))
-    return True
-
-
-def _shares(soft: Tensor) -> Tensor:
-    """Of a distribution, or of a membership of several, whose sum is their number."""
-    return soft / soft.detach().sum(-1, keepdim=True)
 
 
 def _around(number: Tensor, size: int, at: Callable[[Tensor], Tensor]) -> Tensor:
@@ -136,16 +104,6 @@ def _around(number: Tensor, size: int, at: Callable[[Tensor], Tensor]) -> Tensor
         entry = at(place)
         total = total + weight.view(weight.shape + (1,) * (entry.dim() - weight.dim())) * entry
     return torch.as_tensor(total)
-
-
-@rule("bincount")
-def counted(call: Call) -> Any:
-    """How often each class was chosen: the sum of the distributions."""
-    value, index = call.run(), call.args[0]
-    soft = call.ledger.choice(index)
-    if soft is None or call.operand(1, "weights") is not None:
-        return generic(call)
-    return call.ledger.attach(value, F.pad(soft.sum(0), (0, len(value) - soft.shape[-1])))
 
 
 @rule("scatter", "scatter_")
@@ -162,7 +120,8 @@ def scattered(call: Call) -> Any:
     value = call.run()
     if soft is None:
         return value
-    member = soft.sum(dim).clamp(max=1).movedim(-1, dim)
+    total = soft.sum(dim)
+    member = (total - (total - 1).relu()).movedim(-1, dim)
     path = before * (1 - member) + member * float(written[0])
     if call.name == "scatter" or not value.is_floating_point():
         return call.ledger.attach(value, path)
@@ -206,10 +165,9 @@ def shaped(call: Call) -> Any:
     if call.name in _SAME:
         call.ledger.choose(value, next(soft for soft in members if soft is not None))
         return value
-    try:
-        call.ledger.choose(value, _of_each(call, planes if listed else planes[0]))
-    except (TypeError, RuntimeError, ValueError, IndexError):
-        return value
+    soft = attempt(lambda: _of_each(call, planes if listed else planes[0]), *FOREIGN)
+    if soft is not None:
+        call.ledger.choose(value, soft)
     return value
 
 

@@ -1,9 +1,10 @@
-"""Rules for what chooses an index: argmax and its relatives, the k largest, sorting, the most frequent."""
+"""Rules for what chooses an index: argmax and its relatives, the k largest, sorting; and the larger of two."""
 
 from typing import Any
 
 from torch import Tensor
 
+from harness.views.trace.bounds import bounded
 from harness.views.trace.calls import Call, generic, rule
 from harness.views.trace.steps import scale_of
 
@@ -19,7 +20,8 @@ def _bounded(z: Tensor) -> Tensor:
     finite = z.detach().isfinite()
     if bool(finite.all()) or not bool(finite.any()):
         return z
-    return z.clamp(float(z.detach()[finite].min()), float(z.detach()[finite].max()))
+    known = z.detach()[finite]
+    return z.nan_to_num(0.0, float(known.max()), float(known.min()))
 
 
 def _width(z: Tensor) -> Tensor:
@@ -42,7 +44,9 @@ def winner(call: Call) -> Any:
 
 @rule("max", "min")
 def extreme(call: Call) -> Any:
-    """The values have their gradient; the indices beside them are a choice by softmax."""
+    """The values have their gradient, the indices beside them are a choice by softmax; of two tensors: a bound."""
+    if isinstance(call.given(1, "other"), Tensor):
+        return bounded(call)
     result, z = generic(call), call.operand(0, "input")
     dim = call.operand(1, "dim")
     if not isinstance(result, Tensor) and isinstance(dim, int) and isinstance(z, Tensor) and z.is_floating_point():
@@ -85,14 +89,4 @@ def ranked(call: Call) -> Any:
         return near.movedim(-2, dim if dim >= 0 else dim - 1) if whole else near.squeeze(-2)
 
     call.ledger.choose(index, soft)
-    return result
-
-
-@rule("mode")
-def majority(call: Call) -> Any:
-    """The most frequent of several indices: a choice by their mean distribution."""
-    result, votes = call.run(), call.args[0]
-    soft, dim = call.ledger.choice(votes), call.operand(1, "dim", -1)
-    if soft is not None and not call.operand(2, "keepdim", False):
-        call.ledger.choose(result[0], soft.mean(dim % votes.dim()))
     return result

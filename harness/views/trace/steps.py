@@ -1,4 +1,4 @@
-"""Rules for functions that are flat almost everywhere, saturated or oscillating: rounding, sign, clamp, sine."""
+"""Rules for functions that are flat almost everywhere, saturated or oscillating: rounding, sign, sigmoid, sine."""
 
 import math
 from typing import Any
@@ -7,8 +7,6 @@ from torch import Tensor
 
 from harness.views.trace.calls import Call, generic, rule
 
-# A clamp that leaves fewer values than this alone passes the gradient everywhere.
-SATURATED = 0.9
 # Where sigmoid, tanh and softmax have lost most of a float32 gradient, in units of their argument.
 STEEP = 15.0
 # So many periods within one tensor make the local mean of an oscillation (zero) a better slope than its derivative.
@@ -60,19 +58,6 @@ def sign(call: Call) -> Any:
     soft = (z / scale_of(z)).sigmoid()
     path = {"heaviside": soft, "signbit": 1 - soft}.get(call.name, 2 * soft - 1)
     return call.ledger.attach(call.run(), path)
-
-
-@rule("clamp", "clip", "hardtanh")
-def clamp(call: Call) -> Any:
-    """A clamp that nearly everything saturates passes the gradient outside its bounds too.
-
-    Other clamps are left alone (ReLU6 is one), as are those with a single bound (ReLU is one).
-    """
-    value, z = generic(call), call.operand(0, "input")
-    one_sided = call.name != "hardtanh" and (call.operand(1, "min") is None or call.operand(2, "max") is None)
-    if one_sided or not value.is_floating_point() or bool((value != z).float().mean() < SATURATED):
-        return value
-    return call.ledger.attach(value.detach(), z)
 
 
 @rule("sigmoid", "tanh", "softmax", "softmin")

@@ -3,11 +3,11 @@
 Backward pass differentiable approximation: Athalye et al. 2018, https://arxiv.org/abs/1802.00420.
 """
 
-import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,17 +15,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from harness.views.trace import gates, indices, ranking, steps
-from harness.views.trace.calls import RULES, Call, generic
+from harness.compute.gradients import finite
+from harness.compute.memory import attempt
+from harness.views.trace import bounds, gates, indices, ranking, steps
+from harness.views.trace.calls import FOREIGN, RULES, Call, generic
 from harness.views.trace.functions import changed, only_here, plain_functions
 from harness.views.trace.ledger import Ledger, graft
 
-TABLES = (steps, gates, ranking, indices)  # the modules whose import fills RULES
+TABLES = (steps, bounds, gates, ranking, indices)  # the modules whose import fills RULES
 
 # What may change a tensor in place by a rule: its result is copied into the tensor, with its gradient.
 _IN_PLACE = {
     *("round", "floor", "ceil", "trunc", "fix", "frac", "remainder", "fmod", "floor_divide", "div", "divide"),
-    *("sin", "cos", "sign", "sgn", "clamp", "clip", "sigmoid", "tanh", "masked_fill"),
+    *("sin", "cos", "sign", "sgn", "sigmoid", "tanh", "masked_fill", *bounds.NAMES),
 }
 
 _ONE_AT_A_TIME = threading.RLock()
@@ -34,17 +36,14 @@ _ONE_AT_A_TIME = threading.RLock()
 class Substitutes(TorchFunctionMode):
     """Intercepts the torch functions of one forward pass on so many images.
 
-    ``mend`` also makes gradients finite on their way. ``openly``, the model may know that a gradient is wanted.
+    With ``bridge``, gradients that are not finite count as zero where they arise.
     """
 
-    def __init__(self, images: int, *, mend: bool = False, openly: bool = False) -> None:
+    def __init__(self, images: int, *, bridge: bool = False) -> None:
         super().__init__()
         self.ledger = Ledger(images)
         self.left: list[Tensor] = []
-        self.mend = mend
-        self.openly = openly
-        self.opened = 0  # blocks of enable_grad that the model is in
-        self.required = False  # whether the model has asked for gradients of its own
+        self.bridge = bridge
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -67,13 +66,9 @@ class Substitutes(TorchFunctionMode):
             with torch.no_grad():
                 return call.run()
         result = self._ruled(call)
-        if self.mend and isinstance(result, Tensor) and result.requires_grad and result.grad_fn is not None:
-            result.register_hook(_finite)  # type: ignore[no-untyped-call]
+        if self.bridge and isinstance(result, Tensor) and result.requires_grad and result.grad_fn is not None:
+            result.register_hook(finite)  # type: ignore[no-untyped-call]
         return result
-
-    def hushed(self, calls: int) -> bool:
-        """Whether the code so many calls above this one's caller asks about gradients and must not learn of them."""
-        return not (self.openly or self.opened or self.required) and _asked_by_model(calls + 2)
 
     def entered(self, value: Tensor) -> Tensor:
         """A tensor made of foreign data continues the first of its shape that left autograd and has not come back."""
@@ -87,75 +82,46 @@ class Substitutes(TorchFunctionMode):
         return value
 
     def _ruled(self, call: Call) -> Any:
-        try:
-            base = call.name.rstrip("_")
-            if base in _IN_PLACE and call.writes() and call.args[0].is_floating_point():
-                return self._in_place(call, base)
-            return RULES.get(call.name, generic)(call)
-        except (TypeError, RuntimeError, ValueError, IndexError, AttributeError, KeyError):
-            return call.run()
+        base = call.name.strip("_")
+        in_place = base in _IN_PLACE and call.writes() and call.args[0].is_floating_point()
+        work = partial(self._in_place, call, base) if in_place else partial(RULES.get(call.name, generic), call)
+        done = attempt(lambda: (work(),), *FOREIGN)
+        return done[0] if done else call.run()
 
     def _in_place(self, call: Call, base: str) -> Any:
         target, before = call.args[0], call.args[0].clone()
-        func = getattr(torch.Tensor, base)
-        result = RULES[base](Call(base, func, (before, *call.args[1:]), call.kwargs, self.ledger, self))
-        return target.copy_(result)
+        func = getattr(torch.Tensor, base, None) or getattr(F, base)
+        args, kwargs = call.elsewhere()
+        return target.copy_(RULES[base](Call(base, func, (before, *args), kwargs, self.ledger, self)))
 
 
 @contextmanager
-def substituted(model: nn.Module, x: Tensor, *, thorough: bool = False, openly: bool = False) -> Iterator[None]:
+def substituted(model: nn.Module, x: Tensor, *, bridge: bool = False) -> Iterator[None]:
     """Run the block's forward passes of ``model`` on ``x`` (N, C, H, W) with substitutes, then undo everything.
 
-    Custom autograd functions run their forward as plain operations, backward hooks are away, ``inference_mode`` does
-    nothing, what comes from numpy continues what went there, and the model is told that nobody wants a gradient unless
-    ``openly``, all in this thread alone; another thread's block waits. With ``thorough``, submodules that take or give
-    images without a gradient are treated as the identity, and gradients that are not finite count as zero where they
-    arise.
+    Custom autograd functions run their forward as plain operations, backward hooks are away, ``no_grad`` and
+    ``inference_mode`` do nothing, and what comes from numpy continues what went there, all in this thread alone;
+    another thread's block waits. With ``bridge``, submodules that take or give images without a gradient are treated
+    as the identity, and gradients that are not finite count as zero where they arise.
     """
-    mode = Substitutes(len(x), mend=thorough, openly=openly)
+    mode = Substitutes(len(x), bridge=bridge)
     mine = only_here()
-    inference, from_numpy, grad_enabled = torch.inference_mode, torch.from_numpy, torch.is_grad_enabled
+    inference, from_numpy = torch.inference_mode, torch.from_numpy
     enter, leave = inference.__enter__, inference.__exit__
-    enable, disable = torch.enable_grad.__enter__, torch.enable_grad.__exit__
-
-    def opening(this: Any) -> None:
-        mode.opened += mine()
-        enable(this)
-
-    def closing(this: Any, *error: Any) -> None:
-        mode.opened -= mine()
-        disable(this, *error)
-
-    def asked() -> bool:
-        return grad_enabled() and not (mine() and mode.hushed(1))
-
     changes: list[tuple[Any, str, Any]] = [
         (inference, "__enter__", lambda this: None if mine() else enter(this)),
         (inference, "__exit__", lambda this, *e: None if mine() else leave(this, *e)),
-        (torch.enable_grad, "__enter__", opening),
-        (torch.enable_grad, "__exit__", closing),
-        (torch, "is_grad_enabled", asked),
         (torch, "from_numpy", lambda array: mode.entered(from_numpy(array)) if mine() else from_numpy(array)),
     ]
     with _ONE_AT_A_TIME, ExitStack() as stack:
         for owner, name, new in changes:
             stack.enter_context(changed(owner, name, new))
-        stack.enter_context(plain_functions(model, lambda value: asked if value is grad_enabled else value))
+        stack.enter_context(plain_functions(model))
         stack.enter_context(_no_backward_hooks(model))
-        if thorough:
+        if bridge:
             stack.enter_context(_identities(model, x))
         stack.enter_context(mode)
         yield
-
-
-def _asked_by_model(calls: int) -> bool:
-    """Whether the code so many calls above, which asks about gradients, is neither torch's nor the harness's."""
-    module = str(sys._getframe(calls).f_globals.get("__name__"))
-    return module.partition(".")[0] not in ("torch", "torchvision", "harness")
-
-
-def _finite(gradient: Tensor) -> Tensor:
-    return gradient.nan_to_num(0.0, 0.0, 0.0)
 
 
 def _name_of(func: Callable[..., Any]) -> str:
@@ -189,7 +155,6 @@ def _kept(mode: Substitutes, call: Call) -> Any:
 
 def _require(mode: Substitutes, call: Call) -> Any:
     """What depends on the images cannot be made a leaf: it keeps its history, and its ``grad`` can be read."""
-    mode.required = True
     if call.args[0].grad_fn is None:
         return call.run()
     call.args[0].retain_grad()
@@ -234,9 +199,6 @@ _TAPE: dict[str, Callable[[Substitutes, Call], Any]] = {
     **dict.fromkeys(("grad", "backward"), _differentiate),
     **dict.fromkeys(("apply_", "map_"), _apply),
     "detach_": _kept,
-    "requires_grad.__get__": lambda mode, call: call.run() and not mode.hushed(2),
-    "grad_fn.__get__": lambda mode, call: None if mode.hushed(2) else call.run(),
-    "is_leaf.__get__": lambda mode, call: call.run() or mode.hushed(2),
     "data.__set__": _set_data,
     "register_hook": lambda mode, call: _NoHandle(),
 }
