@@ -254,6 +254,16 @@ _ROWS = (
         warning="randomized",
     ),
     Check(
+        code="answers-otherwise",
+        definition="share whose normalised logits change where a gradient is wanted, beyond rounding and own spread",
+        measure=read.answers_otherwise,
+        suspect=10.0,
+        masked=50.0,
+        source=_CHECKLIST,
+        message="whoever wants a gradient gets another answer",
+        advice="make the forward pass the same with gradients on and off: attacks see another model than users do",
+    ),
+    Check(
         code="softmax-output",
         definition="whether all outputs are probability distributions (1: yes)",
         measure=read.softmax_output,

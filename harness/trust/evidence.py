@@ -170,6 +170,15 @@ def forward_spread(evidence: Evidence) -> Measure | None:
     return _probed(evidence, lambda p: Measure(p.forward_spread, f"normalised logits differ by {p.forward_spread:.2g}"))
 
 
+def answers_otherwise(evidence: Evidence) -> Measure | None:
+    """The share whose logits are other ones where a gradient is wanted."""
+
+    def read(p: "Probes") -> Measure:
+        return _share(p.otherwise, f"{_percent(p.otherwise)} % of {p.examples} examples", p.examples)
+
+    return _probed(evidence, read)
+
+
 def softmax_output(evidence: Evidence) -> Measure | None:
     """1 if the outputs are probabilities."""
     return _probed(evidence, lambda p: Measure(float(p.softmax_output), "outputs lie in [0, 1] and sum to 1"))

@@ -1,7 +1,7 @@
 """Measurements on a model that tell whether attacks on it can be believed; :mod:`harness.trust.findings` judges them.
 
 Only the first ``PROBE_EXAMPLES`` examples are looked at, and each passes through the model at most ``PROBE_FORWARDS``
-times (459 and one image more): 90,000 passes are a tenth of what the first of AutoAttack's four attacks alone takes on
+times (460 and one image more): 92,000 passes are a tenth of what the first of AutoAttack's four attacks alone takes on
 10,000 examples (100 steps each). After Pintor et al. 2022, "Indicators of Attack Failure", https://arxiv.org/abs/2106.09947,
 Carlini et al. 2019, https://arxiv.org/abs/1902.06705, and Athalye et al. 2018, https://arxiv.org/abs/1802.00420.
 """
@@ -23,12 +23,14 @@ from harness.trust.subject import (
     counted_autograd,
     fooled,
     loss_noise,
+    otherwise,
     spread,
     zero,
 )
+from harness.views.survey import kept_randomness
 
 PROBE_EXAMPLES = 200
-PROBE_FORWARDS = 460
+PROBE_FORWARDS = 461
 
 STEPS = 20
 MULTIPLES = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -85,6 +87,9 @@ class Probes:
     """Share that 100 random points of the ball find, every second one on its surface (a corner, under Linf)."""
     forward_spread: float = 0.0
     """Largest L2 distance, in [0, 2], between the normalised logits of the same image in 5 forward passes."""
+    otherwise: float = 0.0
+    """Share of all examples whose logits are other ones where a gradient is wanted
+    (:func:`harness.trust.subject.otherwise`)."""
     softmax_output: bool = False
     """Whether every output is a probability distribution."""
     autograd_calls: int = 0
@@ -102,18 +107,21 @@ def probe(
     x, y = x[:PROBE_EXAMPLES].float(), y[:PROBE_EXAMPLES]
     subject = Subject(model, threat, generator, batch_size)
     with ExitStack() as stack:
-        devices = [x.device] if x.device.type == "cuda" else []
-        for context in (evaluating(model), frozen(model), exact_float32(x.device), torch.random.fork_rng(devices)):
+        for context in (evaluating(model), frozen(model), exact_float32(x.device)):
             stack.enter_context(context)
-        torch.manual_seed(int(torch.randint(2**31, (), generator=generator, device=generator.device)))
+        restart = stack.enter_context(kept_randomness(generator, x.device))
         with counted_autograd() as calls:
             subject.logits(x[:1])
+        restart()
         outputs = torch.stack([subject.logits(x) for _ in range(FORWARDS)])
+        restart()
+        wanted = subject.logits(x, wanted=True)
         right = ~fooled(outputs[0], y)
         seen = Probes(
             examples=len(x),
             attacked=int(right.sum()),
             forward_spread=spread(outputs),
+            otherwise=_mean(otherwise(wanted, outputs)),
             softmax_output=are_distributions(outputs[0]),
             autograd_calls=calls(),
         )

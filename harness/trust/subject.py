@@ -22,6 +22,7 @@ PROMISES = 50
 LAST_STEPS = 10
 STILL_RISING = 0.05
 VANISHING = 1e-6  # nats
+ROUNDING = 0.01  # a distance of normalised logits
 
 
 class Trace(NamedTuple):
@@ -44,10 +45,11 @@ class Subject(NamedTuple):
     generator: torch.Generator
     batch_size: int
 
-    def logits(self, x: Tensor) -> Tensor:
-        """(N, K), without gradient."""
-        with torch.no_grad():
-            return torch.cat([self.model(part).float() for part in torch.split(x, self.batch_size)])
+    def logits(self, x: Tensor, *, wanted: bool = False) -> Tensor:
+        """(N, K), detached; ``wanted`` says whether the model is asked as if for a gradient."""
+        with torch.set_grad_enabled(wanted):
+            parts = (part.detach().clone().requires_grad_(wanted) for part in torch.split(x, self.batch_size))
+            return torch.cat([self.model(part).detach().float() for part in parts])
 
     def look(self, x: Tensor, y: Tensor) -> Look:
         """The cross-entropy at images ``x`` (M, C, H, W) with labels ``y`` (M,), and its gradient."""
@@ -127,6 +129,18 @@ def spread(outputs: Tensor) -> float:
     """The largest distance between the normalised outputs (R, N, K) of two of R passes; AutoAttack's measure."""
     unit = F.normalize(outputs.flatten(2), dim=2)
     return max(float((one - other).norm(dim=1).max()) for one in unit for other in unit)
+
+
+def otherwise(wanted: Tensor, outputs: Tensor) -> Tensor:
+    """Where the logits are others with a gradient ``wanted`` (N, K) than in R passes ``outputs`` without: bool (N,).
+
+    The normalised logits lie further from those of every pass than twice the largest distance between two of these,
+    and 0.01 for rounding: a model that is random at these images is not accused of more than that.
+    """
+    passes, other = (F.normalize(each.nan_to_num(), dim=-1) for each in (outputs, wanted))
+    own = torch.stack([(one - passes).norm(dim=2).amax(0) for one in passes]).amax(0)
+    nearest: Tensor = (passes - other).norm(dim=2).amin(0)
+    return nearest > 2 * own + ROUNDING
 
 
 def are_distributions(outputs: Tensor) -> bool:

@@ -1,10 +1,13 @@
 """Each probe on models built so that the answer is known, and on honest ones."""
 
 import json
+import random
 from dataclasses import asdict, fields
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from oracles import Linear, linear_case
 from torch import nn
 from torch.autograd import grad as borrowed_grad
@@ -144,6 +147,44 @@ def test_a_random_forward_spreads_and_is_still_measured_reproducibly():
     assert "randomised-forward" in codes(seen)
 
 
+@pytest.mark.parametrize(
+    "asked", [lambda z: torch.is_grad_enabled(), lambda z: z.requires_grad, lambda z: z.grad_fn is not None]
+)
+def test_another_answer_for_whoever_wants_a_gradient_is_seen(asked):
+    """The other answer is the negative: at a distance of 2. No model of this kind is random."""
+    case = linear_case(LINF, 4, count=40)
+    seen = look(Then(case.model, after=lambda z: -z if asked(z) else z), case.x, case.y)
+    assert (seen.otherwise, seen.forward_spread) == (1.0, 0.0)
+    assert "answers-otherwise" in codes(seen)
+
+
+def test_rounding_is_no_other_answer():
+    case = linear_case(LINF, 4, count=40)
+    seen = look(Then(case.model, after=lambda z: z * (1 + 1e-4 * torch.is_grad_enabled())), case.x, case.y)
+    assert seen.otherwise == 0.0
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind", ["noise", "own noise", "dropout", "coin", "own coin", "switch", "numpy"])
+def test_a_random_model_is_not_said_to_answer_otherwise(kind, seed):
+    """Whether it draws from global generators or from its own, for each logit, image or batch."""
+    case, own = linear_case(LINF, 4, count=100), torch.Generator().manual_seed(seed)
+    python = random.Random(seed)
+    after = {
+        "noise": lambda z: z + 5 * torch.randn_like(z),
+        "own noise": lambda z: z + 5 * torch.randn(z.shape, generator=own),
+        "dropout": lambda z: F.dropout(z, 0.5, training=True),
+        "coin": lambda z: torch.where(torch.rand(len(z), 1) < 1 / 6, -z, z),
+        "own coin": lambda z: torch.where(torch.rand(len(z), 1, generator=own) < 1 / 6, -z, z),
+        "switch": lambda z: python.choice([-z, z, z.flip(1)]),
+        "numpy": lambda z: z + float(np.random.randn()),  # noqa: NPY002
+    }[kind]
+    seen = look(Then(case.model, after=after), case.x, case.y)
+    assert seen.otherwise <= 0.1
+    assert "answers-otherwise" not in codes(seen)
+    assert "randomised-forward" in codes(seen)
+
+
 def test_probabilities_are_told_from_logits():
     case = linear_case(LINF, 4, count=40)
     assert look(Then(case.model, after=lambda z: z.softmax(1)), case.x, case.y).softmax_output
@@ -243,11 +284,11 @@ def test_an_undefended_overconfident_model_shows_nothing():
     assert codes(look(model, case.x, case.y, Threat("Linf", 0.2))) == set()
 
 
-def test_the_cost_is_459_passes_where_everything_stands():
+def test_the_cost_is_460_passes_where_everything_stands():
     case = linear_case(LINF, 4, count=20)
     with counting(case.model) as count:
         assert look(case.model, case.x, case.y, Threat("Linf", 0.05)).curve["1"] == 1.0
-    assert count() == 459 * 20 + 1 <= PROBE_FORWARDS * 20
+    assert count() == 460 * 20 + 1 <= PROBE_FORWARDS * 20
 
 
 def test_only_the_first_examples_are_looked_at_and_only_the_right_ones_attacked():
