@@ -18,7 +18,7 @@ from typing import Any
 
 from harness.api.attack import attacks
 from harness.api.data import datasets
-from harness.api.errors import HarnessError
+from harness.api.errors import CodeFailed, HarnessError
 from harness.api.method import methods
 from harness.api.model import models
 from harness.api.registry import Registry
@@ -108,5 +108,5 @@ def import_file(file: Path, kind: str) -> ModuleType:
     except HarnessError:
         raise
     except Exception as error:
-        raise HarnessError(f"{kind} file {file} does not import: {type(error).__name__}: {error}") from error
+        raise CodeFailed(f"{kind} file {file} does not import", error) from error
     return module

@@ -8,6 +8,16 @@ class HarnessError(Exception):
     """Something the user can fix: the command line prints it without a traceback and exits with 2."""
 
 
+class CodeFailed(HarnessError):
+    """Code that the user brought (a model, a plugin) failed with an error, whose traceback is worth keeping."""
+
+    def __init__(self, what: str, error: BaseException) -> None:
+        source: BaseException = error.error if isinstance(error, CodeFailed) else error
+        said = str(source).partition("\n")[0]
+        super().__init__(f"{what}: {type(source).__name__}" + (f": {said}" if said else ""))
+        self.error: BaseException = source
+
+
 class UnknownName(HarnessError):
     """A name that nothing is registered under; the message offers the nearest one."""
 

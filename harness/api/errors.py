@@ -1,5 +1,5 @@
 """Errors that a user can mend; the store below raises them too, and so they are defined there."""
 
-from results.errors import HarnessError, NameTaken, UnknownName
+from results.errors import CodeFailed, HarnessError, NameTaken, UnknownName
 
-__all__ = ["HarnessError", "NameTaken", "UnknownName"]
+__all__ = ["CodeFailed", "HarnessError", "NameTaken", "UnknownName"]

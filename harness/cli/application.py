@@ -1,15 +1,17 @@
 """What the commands share: the application, their options, and how errors are shown."""
 
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 
-from harness.api.errors import HarnessError
+from harness.api.errors import CodeFailed, HarnessError
 from harness.version import __version__
 
 app = typer.Typer(
@@ -33,12 +35,19 @@ RUNS, DATA = Path("runs"), Path("data")
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Print a HarnessError without a traceback."""
+    """Print a HarnessError without a traceback; that of a user's own code is kept in a file, which is named."""
     try:
         yield
     except HarnessError as error:
-        Console(stderr=True).print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        kept = f" (traceback: {_kept(error)})" if isinstance(error, CodeFailed) else ""
+        Console(stderr=True).print(f"error: {error}{kept}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
+
+
+def _kept(error: CodeFailed) -> str:
+    with NamedTemporaryFile("w", prefix="harness-", suffix=".log", delete=False, encoding="utf-8") as file:
+        file.writelines(traceback.format_exception(error.error))
+    return file.name
 
 
 @app.callback()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.api.attack import Attack, Proposal, Views
-from harness.api.errors import HarnessError
+from harness.api.errors import CodeFailed, HarnessError
 from harness.api.specs import Precision
 from harness.api.threat import Threat
 from harness.attacks.search.judge import PROBE
@@ -209,8 +209,7 @@ def naturally_correct(model: nn.Module, examples: Examples, batch_size: int) -> 
             except Exception as error:  # whatever a foreign model raises
                 if ran_out(error):
                     raise
-                what = f"images (C, H, W) = {tuple(images.shape[1:])}: {type(error).__name__}: {error}"
-                raise HarnessError(f"the model fails on {what}") from error
+                raise CodeFailed(f"the model fails on images (C, H, W) = {tuple(images.shape[1:])}", error) from error
             _check_logits(logits, labels)
             right.append((logits.argmax(1) == labels).cpu())
     return torch.cat(right)

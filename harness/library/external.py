@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from harness.api.errors import HarnessError
+from harness.api.errors import CodeFailed, HarnessError
 from harness.api.threat import Norm, Threat
 from harness.compute.checkpoints import load_weights
 from harness.datasets import load
@@ -87,7 +87,7 @@ def _call(file: Path, factory: str) -> nn.Module:
     except HarnessError:
         raise
     except Exception as error:
-        raise HarnessError(f"{file}:{factory} failed: {type(error).__name__}: {error}") from error
+        raise CodeFailed(f"{file}:{factory} failed", error) from error
     if not isinstance(model, nn.Module):
         raise HarnessError(f"{file}:{factory} must return a torch.nn.Module, got {type(model).__name__}")
     return model

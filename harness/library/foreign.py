@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.api.errors import HarnessError
+from harness.api.errors import CodeFailed, HarnessError
 from harness.api.model import declared_views
 from harness.compute.images import device_of
+from harness.compute.memory import ran_out
 from harness.evaluation.judge import Examples
 
 # Beyond the ends of [0, 1] by so little lies what rounding left of an image that was normalised and brought back.
@@ -25,7 +26,7 @@ class ForeignModel(nn.Module):
     ``logits`` (an attribute or a key) counts as those. A function without parameters works where ``device`` says.
 
     Raises:
-        HarnessError: from a forward pass whose answer is no tensor.
+        HarnessError: from a forward pass that fails, or whose answer is no tensor.
     """
 
     def __init__(self, model: Callable[..., Any], device: torch.device) -> None:
@@ -43,7 +44,12 @@ class ForeignModel(nn.Module):
 
     def forward(self, x: Tensor, *targets: Tensor) -> Tensor:
         """Logits (N, K) in float32; ``targets`` (N,) are for stand-ins that are aimed at classes."""
-        answer = self.model(x.clone().to(self.precision), *targets)
+        try:
+            answer = self.model(x.clone().to(self.precision), *targets)
+        except Exception as error:
+            if isinstance(error, HarnessError) or ran_out(error):
+                raise
+            raise CodeFailed(f"the model fails on images (N, C, H, W) = {tuple(x.shape)}", error) from error
         return _logits(answer).float()
 
     def train(self, mode: bool = True) -> Self:

@@ -140,7 +140,10 @@ def test_a_model_that_takes_only_some_numbers_of_images_is_refused():
         assert len(x) == 6, "six images, please"
         return x
 
-    with pytest.raises(harness.HarnessError, match="fails on 2 images at once: AssertionError: six images, please"):
+    with pytest.raises(
+        harness.HarnessError,
+        match=r"on 2 images at once, .*: AssertionError: six images, please$",
+    ):
         harness.evaluate(Behind(fixed), constant_images(MARGINS), LABELS, threat=THREAT, attacks=["fgsm"])
 
 

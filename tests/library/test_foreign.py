@@ -148,7 +148,7 @@ def raising(z):
         (lambda z: None, r"got a NoneType: wrap it"),
         (lambda z: z[:, :1], r"has a single output: return one logit for each of at least two classes"),
         (lambda z: z[:, 0], r"logits of shape \(N, classes\), got \(6,\) for 6 images"),
-        (raising, r"fails on images \(C, H, W\) = \(1, 4, 4\): ValueError: not today"),
+        (raising, r"fails on images \(N, C, H, W\) = \(6, 1, 4, 4\): ValueError: not today$"),
     ],
 )
 def test_other_answers_are_refused_in_a_sentence(wrapping, message):
