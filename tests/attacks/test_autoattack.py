@@ -44,7 +44,7 @@ def test_a_linear_model_keeps_exactly_the_examples_beyond_the_margin(threat, cla
 @pytest.mark.parametrize("threat", [Threat("Linf", 0.004), Threat("L2", 0.04)], ids=str)
 def test_every_example_that_the_authors_code_breaks_is_broken(threat):
     model, _, _ = untrained()
-    x = torch.rand(60, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+    x = torch.rand(30, 3, 6, 6, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         y = model(x).argmax(1)
     stands = {}
@@ -53,7 +53,7 @@ def test_every_example_that_the_authors_code_breaks_is_broken(threat):
         stands[name] = still_correct(model, x, y, x_adv, threat)
     missed = (stands["autoattack"] & ~stands["autoattack-reference"]).nonzero().flatten()
     assert missed.tolist() == []
-    assert 10 < stands["autoattack"].sum() < 50
+    assert 5 < stands["autoattack"].sum() < 25
 
 
 @pytest.mark.parametrize(("classes", "second"), [(2, []), (3, ["apgd-dlr"]), (10, ["apgd-t"])])
@@ -129,14 +129,15 @@ def test_images_of_any_memory_layout_are_attacked():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("examples", [24, pytest.param(120, marks=pytest.mark.zoo)])
 @pytest.mark.parametrize("name", ["pgd-at", "reverse-attention"])
-def test_on_trained_networks_it_leaves_no_more_than_the_authors_code(zoo, name):
-    """An honest and a masked one, on 120 digits, in either precision; benchmarks/RESULTS.md has more of them.
+def test_on_trained_networks_it_leaves_no_more_than_the_authors_code(zoo, name, examples):
+    """An honest and a masked one, on digits, in either precision; benchmarks/RESULTS.md has more of them.
 
     On the masked one both are searches by luck, so what only one of them breaks is set off against the other's.
     """
     model = BROKEN[name].make(zoo, 0) if name in BROKEN else zoo.trained(name, 0)
-    x, y = zoo.test_images(120)
+    x, y = zoo.test_images(examples)
 
     def stands(attack, precision):
         judged = judge(
@@ -148,4 +149,4 @@ def test_on_trained_networks_it_leaves_no_more_than_the_authors_code(zoo, name):
     for precision in ("float32", "bfloat16"):
         ours = stands("autoattack", precision)
         missed, gained = int((ours & ~reference).sum()), int((reference & ~ours).sum())
-        assert missed <= 1 + (gained if name in BROKEN else 0), (precision, missed, gained)
+        assert missed <= examples // 100 + (gained if name in BROKEN else 0), (precision, missed, gained)

@@ -81,11 +81,12 @@ def test_one_failed_job_stops_only_those_that_need_it(run, tmp_path):
     assert "1 / zero" in json.loads((failed / "failure.json").read_text())["traceback"]
 
 
-def test_a_job_that_fails_once_is_tried_again(run, tmp_path, monkeypatch):
+def test_a_job_that_fails_once_is_tried_again_and_its_failure_forgotten(run, tmp_path, monkeypatch):
     monkeypatch.setenv("FAULTY_MARKER", str(tmp_path / "marker"))
     outcome, recorder, _ = run(["fails-once"])
     assert outcome.failed == {}
     assert [event[3] for event in recorder.events if event[0] == "failed"] == [True]
+    assert not list(tmp_path.glob("jobs/*/failure.json"))
 
 
 def test_a_users_mistake_is_not_tried_again(run):
@@ -96,6 +97,7 @@ def test_a_users_mistake_is_not_tried_again(run):
     assert [event[3] for event in recorder.events if event[0] == "failed"] == [False]
 
 
+@pytest.mark.slow
 def test_worker_processes_report_failures_and_go_on(tmp_path, digits):
     """Two trainings on the executor that users get: the broken one reported and tried again, the sound one finished."""
     load_plugins([PLUGIN])
@@ -111,12 +113,7 @@ def test_worker_processes_report_failures_and_go_on(tmp_path, digits):
     assert jobs(store).set_index("id")["state"].to_dict() == {faulty.id: "failed", natural.id: "done"}
 
 
-def test_a_failure_is_forgotten_once_the_job_succeeds(run, tmp_path, monkeypatch):
-    monkeypatch.setenv("FAULTY_MARKER", str(tmp_path / "marker"))
-    run(["fails-once"])
-    assert not list(tmp_path.glob("jobs/*/failure.json"))
-
-
+@pytest.mark.slow
 def test_two_schedulers_on_one_workspace_share_the_work(tmp_path):
     """One of them in another process: both end with everything, and each job's log shows exactly one run of it."""
     command = [sys.executable, shared_work.__file__, tmp_path]

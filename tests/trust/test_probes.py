@@ -11,14 +11,12 @@ import torch.nn.functional as F
 from oracles import Linear, linear_case
 from torch import nn
 from torch.autograd import grad as borrowed_grad
+from zoo import THREAT
 
 from harness.api.threat import Threat
 from harness.compute.passes import counting
-from harness.training.loop import train
-from harness.training.models import trained_model
 from harness.trust.findings import Evidence, diagnose
 from harness.trust.probes import PROBE_EXAMPLES, PROBE_FORWARDS, Probes, probe
-from results.layout import JobFiles
 
 LINF, L2 = Threat("Linf", 0.1), Threat("L2", 0.5)
 SHAPE = (1, 6, 6)
@@ -330,13 +328,10 @@ def test_the_model_is_given_back_as_it_was():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["natural", "pgd-at", "trades", "mart"])
-def test_honest_networks_show_nothing(method, train_spec, digits, tmp_path):
-    spec = train_spec(method, examples=None, epochs=30)
-    train(spec, digits, torch.device("cpu"), JobFiles(tmp_path), lambda _: None)
-    model = trained_model(spec, digits, tmp_path / "best.safetensors")
-    test = digits.test.head(200)
-    x, y = torch.from_numpy(test.images.copy()).float() / 255, torch.from_numpy(test.labels.copy())
-    seen = look(model, x, y, Threat(spec.threat.norm, spec.threat.eps))
+@pytest.mark.parametrize(
+    "method", ["natural", "pgd-at", *(pytest.param(name, marks=pytest.mark.zoo) for name in ("trades", "mart"))]
+)
+def test_honest_networks_show_nothing(method, zoo):
+    seen = look(zoo.trained(method, 0), *zoo.test_images(200), THREAT)
     assert codes(seen) == set()
     assert seen.curve["box"] == 0.0

@@ -84,6 +84,7 @@ def test_jpeg_rounds_no_further_than_half_a_step_of_each_coefficient():
 
 
 @pytest.mark.slow
+@pytest.mark.zoo
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_defence_keeps_the_accuracy_and_misleads_a_naive_attack(zoo, name):
     member, (x, y) = BROKEN[name], zoo.test_images(100)

@@ -1,22 +1,59 @@
-"""Every broken defence of the zoo is flagged and attacked down to its truth, and no honest model is flagged."""
+"""Every broken defence of the zoo is flagged and attacked down to its truth, and no honest model is flagged.
+
+One defence of each family and three honest models with few examples; all of them, with more, in the zoo environment.
+"""
 
 import pytest
 from zoo import BROKEN, HONEST, evaluate_member
 from zoo.table import MARGIN
 
-EXAMPLES = 48
+FEW, MANY = 32, 48
+FAMILIES = {
+    "input rounding": "quantised",
+    "shattered gradients": "shattered",
+    "masking activations": "sign",
+    "saturated logits": "saturated-at",
+    "randomised": "resized",
+    "probabilities as output": "softmax",
+    "gated by the argmax": "reverse-attention-anonymous",
+    "false gradient": "decoy",
+    "evasive": "evasive",
+}
+HONEST_SAMPLE = ["natural", "pgd-at", "linear"]
 
-pytestmark = pytest.mark.slow
+
+def assert_flagged_and_broken(zoo, name, examples):
+    row = evaluate_member(BROKEN[name], zoo, 0, examples)
+    assert row.verdict in {"masked", "suspect"}
+    assert row.gap <= MARGIN + 1 / MANY, row.accuracy
 
 
+def assert_trusted(zoo, name, examples):
+    row = evaluate_member(HONEST[name], zoo, 0, examples)
+    assert row.verdict == "trusted", row.codes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_of_each_family_a_broken_defence_is_flagged_and_its_worst_case_is_the_truth(zoo, family):
+    assert_flagged_and_broken(zoo, FAMILIES[family], FEW)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HONEST_SAMPLE)
+def test_an_undefended_a_robust_and_a_linear_model_are_trusted(zoo, name):
+    assert_trusted(zoo, name, FEW)
+
+
+@pytest.mark.slow
+@pytest.mark.zoo
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_defence_is_flagged_and_its_worst_case_is_the_truth(zoo, name):
-    row = evaluate_member(BROKEN[name], zoo, 0, EXAMPLES)
-    assert row.verdict in {"masked", "suspect"}
-    assert row.gap <= MARGIN + 1 / EXAMPLES, row.accuracy
+    assert_flagged_and_broken(zoo, name, MANY)
 
 
+@pytest.mark.slow
+@pytest.mark.zoo
 @pytest.mark.parametrize("name", HONEST)
 def test_an_honest_model_is_trusted(zoo, name):
-    row = evaluate_member(HONEST[name], zoo, 0, EXAMPLES)
-    assert row.verdict == "trusted", row.codes
+    assert_trusted(zoo, name, MANY)
