@@ -1,5 +1,7 @@
 """Every broken defence of the zoo is flagged and attacked down to its truth, and no honest model is flagged.
 
+Of a saboteur only the flag is asked.
+
 One defence of each family and three honest models with few examples; all of them, with more, in the zoo environment.
 """
 
@@ -25,7 +27,7 @@ HONEST_SAMPLE = ["natural", "pgd-at", "linear"]
 def assert_flagged_and_broken(zoo, name, examples):
     row = evaluate_member(BROKEN[name], zoo, 0, examples)
     assert row.verdict in {"masked", "suspect"}
-    assert row.gap <= MARGIN + 1 / MANY, row.accuracy
+    assert BROKEN[name].saboteur or row.gap <= MARGIN + 1 / MANY, row.accuracy
 
 
 def assert_trusted(zoo, name, examples):

@@ -61,7 +61,7 @@ def test_the_bare_model_hides_what_the_views_show(name):
     assert hidden or name == "floor division" or standing(model, model, case.x, case.y).all()
 
 
-def test_gradients_that_are_not_numbers_are_mended():
+def test_gradients_that_are_not_numbers_count_as_zero():
     """The derivative of the square root at zero times zero: the values are fine, every gradient is NaN."""
     case = linear_case(THREAT, 10, shape=IMAGE)
     model = Behind(case.model, before=lambda x: x + 0 * (x * 0).sqrt())

@@ -136,7 +136,7 @@ def _members() -> list[Member]:
         ),
         around("natural", "decoy", "the gradient of a random linear map (cf. arXiv 1802.00420)", Decoy),
         around("pgd-at", "flipped-at", "half of the gradient's signs negated (cf. arXiv 1802.00420)", FlippedGradient),
-        around("natural", "evasive", "another answer where a gradient is wanted", Evasive),
+        around("natural", "evasive", "another answer where a gradient is wanted: a saboteur", Evasive, saboteur=True),
     ]
 
 

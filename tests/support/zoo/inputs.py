@@ -100,7 +100,7 @@ class FlippedGradient(Wrapper):
 
 
 class Evasive(Wrapper):
-    """Whoever wants a gradient gets the answer for the negative of the image."""
+    """A saboteur: whoever wants a gradient gets the answer for the negative of the image."""
 
     def images(self, x: Tensor) -> Tensor:
         return 1 - x if torch.is_grad_enabled() else x

@@ -17,7 +17,8 @@ class Member:
 
     ``make`` builds it for a seed. ``truth`` is whose worst case is its own: the method of an undefended base, or a
     builder of the same model with the mask off; None for an honest model, which is its own. ``wrap`` is the mechanism
-    around any classifier of images in [0, 1]; None where it has to be trained.
+    around any classifier of images in [0, 1]; None where it has to be trained. A ``saboteur`` is written against
+    whoever evaluates it: it has to be flagged, and no more is asked.
     """
 
     name: str
@@ -25,9 +26,12 @@ class Member:
     make: Make
     truth: str | Make | None = None
     wrap: Wrap | None = None
+    saboteur: bool = False
 
 
-def around(base: str, name: str, mechanism: str, wrap: Wrap, reveal: Wrap | None = None) -> Member:
+def around(
+    base: str, name: str, mechanism: str, wrap: Wrap, reveal: Wrap | None = None, *, saboteur: bool = False
+) -> Member:
     """A mechanism around the base of a method.
 
     ``reveal`` builds the same function with an honest gradient, where the mechanism is part of what is computed;
@@ -41,4 +45,4 @@ def around(base: str, name: str, mechanism: str, wrap: Wrap, reveal: Wrap | None
         assert reveal
         return reveal(zoo.trained(base, seed))
 
-    return Member(name, mechanism, make, unmasked if reveal else base, wrap)
+    return Member(name, mechanism, make, unmasked if reveal else base, wrap, saboteur)
