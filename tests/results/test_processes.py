@@ -89,6 +89,7 @@ def assert_whole(store):
                 assert session.get(StoredEvaluation, job.id) is not None
 
 
+@pytest.mark.slow
 def test_processes_that_store_the_same_jobs_at_once_store_each_once(tmp_path):
     """Four processes race to make the file, and then for every job; none fails, and nothing is lost or doubled."""
     root, path = write_workspace(tmp_path / "jobs", trainings=4), tmp_path / "harness.db"

@@ -25,6 +25,7 @@ def test_inline_runs_here_and_passes_the_device():
         executor.submit(fail, "broken").result()
 
 
+@pytest.mark.slow
 def test_local_runs_each_slot_in_its_own_process_with_its_device_and_threads():
     with LocalExecutor([Slot("cpu", 1), Slot("meta", 1)]) as executor:
         futures = [executor.submit(where) for _ in range(8)]
@@ -41,6 +42,7 @@ def one_slot():
         yield executor
 
 
+@pytest.mark.slow
 def test_an_error_in_a_worker_comes_back_and_the_next_call_finds_a_fresh_worker(one_slot):
     """Whatever the failed call left behind, memory or a broken CUDA context, ended with its process."""
     first = one_slot.submit(where).result()
@@ -51,17 +53,20 @@ def test_an_error_in_a_worker_comes_back_and_the_next_call_finds_a_fresh_worker(
     assert second == third
 
 
+@pytest.mark.slow
 def test_a_failed_job_comes_back_whole(one_slot):
     error = one_slot.submit(fail_as_jobs_do).exception(timeout=60)
     assert isinstance(error, JobFailed)
     assert (error.message, error.retry, str(error)) == ("the message", True, "the message")
 
 
+@pytest.mark.slow
 def test_an_answer_that_does_not_pickle_is_an_error_and_no_hang(one_slot):
     assert one_slot.submit(answer_nonsense).exception(timeout=60) is not None
     assert one_slot.submit(where).result(timeout=60)[0] == "cpu"
 
 
+@pytest.mark.slow
 def test_a_killed_worker_fails_its_own_job_only(one_slot):
     lost, next_one = one_slot.submit(die), one_slot.submit(where)
     with pytest.raises(WorkerDied, match="exit code -9"):
@@ -69,6 +74,7 @@ def test_a_killed_worker_fails_its_own_job_only(one_slot):
     assert next_one.result()[0] == "cpu"
 
 
+@pytest.mark.slow
 def test_cancelling_ends_running_and_queued_calls_at_once():
     executor = LocalExecutor([Slot("cpu", 1)])
     executor.submit(where).result()
@@ -97,6 +103,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_workers_end_when_the_scheduler_is_killed(tmp_path):
     """No orphan goes on computing, or holding a job's lock, after kill -9."""
