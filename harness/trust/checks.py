@@ -23,7 +23,7 @@ class Check:
     """One row of the table: ``measure`` reads one number from the evidence, in ``unit``.
 
     Above the limit ``suspect`` or ``masked`` (None: never) it is a finding of that severity. ``message`` may show the
-    number as ``{value}``; ``warning`` is a telling word of the warning in which AutoAttack says the same.
+    number as ``{value}``.
     """
 
     code: str
@@ -35,10 +35,19 @@ class Check:
     source: str
     message: str
     advice: str
-    warning: str | None = None
 
 
 _ROWS = (
+    Check(
+        code="nothing-to-attack",
+        definition="whether the 95 % interval of the natural accuracy reaches down to chance (1: yes)",
+        measure=read.no_better_than_chance,
+        suspect=0.0,
+        unit="yes",
+        source=_CHECKLIST,
+        message="the model is right no more often than by chance",
+        advice="check labels, order of the classes, normalisation and weights: there is no accuracy to attack",
+    ),
     Check(
         code="adversarial-above-natural",
         definition="highest accuracy under an attack minus natural accuracy",
@@ -94,7 +103,6 @@ _ROWS = (
         source=_AUTOATTACK,
         message="a search without gradients finds more than gradients did",
         advice="the gradients mislead: name differentiable stand-ins in attack_views()",
-        warning="Square Attack",
     ),
     Check(
         code="transfer-wins",
@@ -134,7 +142,6 @@ _ROWS = (
         source=_INDICATORS,
         message="there is no gradient to follow",
         advice="look for saturation, quantisation or detached features before the logits",
-        warning="zero gradient",
     ),
     Check(
         code="vanishing-gradient",
@@ -251,7 +258,6 @@ _ROWS = (
         source=_AUTOATTACK,
         message="the model answers differently each time",
         advice="repeat the attack over the randomness (EOT), or fix the randomness",
-        warning="randomized",
     ),
     Check(
         code="answers-otherwise",
@@ -272,7 +278,6 @@ _ROWS = (
         source=_AUTOATTACK,
         message="the model returns probabilities",
         advice="return logits: a softmax saturates and hides the gradient",
-        warning="probability distribution",
     ),
     Check(
         code="dynamic-forward",
@@ -283,7 +288,6 @@ _ROWS = (
         source=_AUTOATTACK,
         message="the model optimises while it answers",
         advice="a model that optimises at inference needs an attack through that optimisation",
-        warning="dynamic",
     ),
 )
 CHECKS = {row.code: row for row in _ROWS}

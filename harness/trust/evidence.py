@@ -1,10 +1,13 @@
 """What is known of a model under attack, and the one number that each check reads from it. No torch in here."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
+
+from results.names import NATURAL, WORST_CASE
+from results.statistics import wilson
 
 if TYPE_CHECKING:
     from harness.trust.probes import Probes
@@ -12,6 +15,8 @@ if TYPE_CHECKING:
 REFERENCE = "autoattack-reference"
 # A cross-entropy whose gradient vanishes does no harm where PGD stays this close to attacks on other losses.
 HARMLESS = 0.03
+# What a second look at a model that seems to guess must show to be worth a word.
+HALF = 0.5
 
 
 @dataclass(frozen=True)
@@ -22,8 +27,6 @@ class Evidence:
     """``natural``, each attack by name, ``worst-case``: fractions of the same examples."""
     examples: int
     """How many they are."""
-    warnings: Sequence[str] = ()
-    """What AutoAttack itself said."""
     broken_by: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Attack to each part of it, in order, to how many examples it broke of those that the parts before it left."""
     lost: Mapping[str, int] = field(default_factory=dict)
@@ -49,10 +52,28 @@ class Measure(NamedTuple):
 Reading = Callable[[Evidence], Measure | None]
 
 
+def no_better_than_chance(evidence: Evidence) -> Measure | None:
+    """1 if the natural accuracy may be that of guessing, by its Wilson interval; with what would make it better."""
+
+    def read(p: "Probes") -> Measure | None:
+        natural = evidence.accuracy.get(NATURAL)
+        if natural is None or not p.classes:
+            return None
+        low, _ = wilson(round(natural * evidence.examples), evidence.examples)
+        text = f"natural {_percent(natural)} (95 %: from {_percent(low)}), chance {_percent(1 / p.classes)}"
+        if p.renamed > HALF:
+            text += f"; {_percent(p.renamed)} with the classes in another order: are the labels those of this model?"
+        if p.as_bytes > HALF:
+            text += f"; {_percent(p.as_bytes)} on images times 255: does the model divide by 255 itself?"
+        return Measure(float(low <= 1 / p.classes), text)
+
+    return _probed(evidence, read)
+
+
 def above_natural(evidence: Evidence) -> Measure | None:
     """The highest accuracy under attack minus the natural one."""
-    attacked = {name: value for name, value in evidence.accuracy.items() if name != "natural"}
-    return _gap(evidence, max(attacked, key=attacked.__getitem__, default=None), "natural")
+    attacked = {name: value for name, value in evidence.accuracy.items() if name != NATURAL}
+    return _gap(evidence, max(attacked, key=attacked.__getitem__, default=None), NATURAL)
 
 
 def fgsm_below_pgd(evidence: Evidence) -> Measure | None:
@@ -96,7 +117,7 @@ def unconfirmed(evidence: Evidence) -> Measure | None:
 def strong_attacks_missing(evidence: Evidence) -> Measure:
     """How many of AutoAttack and the adaptive attack were not run."""
     missing = [name for name in (_autoattack(evidence), "adaptive") if name not in evidence.accuracy]
-    run = sorted(evidence.accuracy.keys() - {"natural", "worst-case"})
+    run = sorted(evidence.accuracy.keys() - {NATURAL, WORST_CASE})
     return Measure(len(missing), f"missing: {' and '.join(missing)}; attacks run: {', '.join(run) or 'none'}")
 
 

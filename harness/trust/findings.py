@@ -8,6 +8,7 @@ from harness.api.errors import UnknownName
 from harness.trust.checks import CHECKS, POINTS, Check
 from harness.trust.evidence import Evidence
 
+# The word for a whole evaluation; ``verdicts`` are the single examples'.
 Verdict = Literal["trusted", "suspect", "masked"]
 _WORST_FIRST: tuple[Literal["masked", "suspect"], ...] = ("masked", "suspect")
 _NO_LIMITS: Mapping[str, float] = {}
@@ -38,19 +39,17 @@ def diagnose(evidence: Evidence, limits: Mapping[str, float] = _NO_LIMITS) -> li
 
 
 def _judge(check: Check, evidence: Evidence, limits: Mapping[str, float]) -> Finding | None:
-    """The number against the limits; failing that, AutoAttack's own warning of the same."""
+    """The number against the limits, the worse one first."""
     measured = check.measure(evidence)
-    if measured is not None:
-        chance = measured.chance if check.unit == POINTS else 0.0
-        for severity in _WORST_FIRST:
-            limit = limits.get(f"{check.code}.{severity}", getattr(check, severity))
-            if limit is not None and measured.value - chance > limit:
-                message = check.message.format(value=measured.value)
-                return Finding(check.code, severity, message, measured.text, check.advice)
-    said = next((text for text in evidence.warnings if check.warning and check.warning in text), None)
-    if said is None:
+    if measured is None:
         return None
-    return Finding(check.code, "suspect", f"AutoAttack warns: {check.message}", said.partition(". ")[0], check.advice)
+    chance = measured.chance if check.unit == POINTS else 0.0
+    for severity in _WORST_FIRST:
+        limit = limits.get(f"{check.code}.{severity}", getattr(check, severity))
+        if limit is not None and measured.value - chance > limit:
+            message = check.message.format(value=measured.value)
+            return Finding(check.code, severity, message, measured.text, check.advice)
+    return None
 
 
 def check_limits(limits: Iterable[str]) -> None:

@@ -24,6 +24,7 @@ from harness.trust.subject import (
     fooled,
     loss_noise,
     otherwise,
+    renamed,
     spread,
     zero,
 )
@@ -52,6 +53,12 @@ class Probes:
     """Examples looked at."""
     attacked: int = 0
     """Those the model gets right: only they are attacked."""
+    classes: int = 0
+    """Number of logits."""
+    renamed: float = 0.0
+    """Share that would be right if the model's classes were renamed, one to one, as suits the labels best."""
+    as_bytes: float = 0.0
+    """Share that is right on the images times 255; looked at only where hardly any is right as they are."""
     gradient_reaches: bool = True
     """Whether autograd connects the loss to the images at all."""
     zero_gradient_clean: float = 0.0
@@ -116,10 +123,13 @@ def probe(
         outputs = torch.stack([subject.logits(x) for _ in range(FORWARDS)])
         restart()
         wanted = subject.logits(x, wanted=True)
-        right = ~fooled(outputs[0], y)
+        right, classes = ~fooled(outputs[0], y), outputs.shape[2]
         seen = Probes(
             examples=len(x),
             attacked=int(right.sum()),
+            classes=classes,
+            renamed=renamed(outputs[0].argmax(1), y, classes),
+            as_bytes=_mean(~fooled(subject.logits(255 * x), y)) if _mean(right) <= 2 / classes else 0.0,
             forward_spread=spread(outputs),
             otherwise=_mean(otherwise(wanted, outputs)),
             softmax_output=are_distributions(outputs[0]),

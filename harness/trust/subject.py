@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from harness.api.threat import Threat
@@ -165,3 +166,15 @@ def loss_noise(clean: Look, near: Look, trace: Trace) -> Tensor:
     before = clean.values.nan_to_num()
     change = (near.values.nan_to_num() - before).abs()
     return change / (change + (trace.loss.amax(0) - before).clamp(min=0) + VANISHING)
+
+
+def renamed(predicted: Tensor, y: Tensor, classes: int) -> float:
+    """The accuracy of the predictions (N,) if each of the classes had the name that suits the labels (N,) best.
+
+    The assignment problem on the confusion matrix; more classes than examples, and any prediction could be named right.
+    """
+    if len(y) < 2 * classes or int(y.max()) >= classes:
+        return 0.0
+    confusion = torch.bincount(y * classes + predicted, minlength=classes**2).view(classes, classes).cpu()
+    rows, columns = linear_sum_assignment(confusion.numpy(), maximize=True)
+    return float(confusion[rows, columns].sum()) / len(y)

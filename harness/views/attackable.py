@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.api.attack import Views
-from harness.api.errors import HarnessError
+from harness.api.errors import CodeFailed
 from harness.attacks.search.searches import is_aimed
 from harness.compute import randomness
 from harness.compute.memory import attempt, ran_out
@@ -18,7 +18,7 @@ def attackable(model: nn.Module, x: Tensor) -> nn.Module:
     another precision: they end attacks with an error. ``x`` (N, C, H, W) are images to try it on.
 
     Raises:
-        HarnessError: where the model fails on these images without any gradient too.
+        CodeFailed: where the model fails on these images without any gradient too.
     """
     with evaluating(model), frozen(model), randomness.kept():
         try:
@@ -27,10 +27,8 @@ def attackable(model: nn.Module, x: Tensor) -> nn.Module:
         except Exception as error:
             if ran_out(error):
                 raise
-            raise HarnessError(
-                f"the model fails on {len(x)} images at once: {type(error).__name__}: {error}. Attacks go on with the "
-                "examples that still stand, so it must take any number of images"
-            ) from error
+            what = f"the model fails on {len(x)} images at once, and attacks go on with any number that still stand"
+            raise CodeFailed(what, error) from error
         live = _is_differentiable(model, x)
     return model if live and output.dtype == torch.float32 else _Plain(model, live)
 
@@ -63,7 +61,7 @@ def _is_differentiable(model: nn.Module, x: Tensor) -> bool:
         return output.requires_grad and torch.autograd.grad(output.sum(), images, allow_unused=True)[0] is not None
 
     with torch.enable_grad():
-        return bool(attempt(reached, RuntimeError))
+        return bool(attempt(reached, RuntimeError, CodeFailed))
 
 
 class _Plain(nn.Module):

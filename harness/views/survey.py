@@ -17,6 +17,8 @@ from harness.views.trace.ledger import graft
 _FLOAT_NOISE = 1e-3
 _TINY = 1e-12
 _MOVES = 8
+# Of a pixel, in units of the image.
+_SMALLEST_MOVE, _LARGEST_MOVE = 1e-5, 0.05
 
 
 def look(view: nn.Module, x: Tensor, pair: Tensor | None = None) -> Look | None:
@@ -66,8 +68,9 @@ def agreement(one: Look, other: Look) -> float:
 def foretold(view: nn.Module, x: Tensor, pair: Tensor, threat: Threat) -> float:
     """How well the gradient foretells what small moves do to the output: their correlation, 1 for a linear view.
 
-    Each image is moved both ways along 8 random directions, by a tenth of the radius. The output is the gap between
-    the logits of the classes ``pair`` (N, 2) in units of their spread, if there are more: their scale fools nobody.
+    Each image is moved both ways along 8 random directions, by a tenth of the radius as far as that is no less than
+    rounding hides and no more than a gradient can speak of. The output is the gap between the logits of the classes
+    ``pair`` (N, 2) in units of their spread, if there are more: their scale fools nobody.
     What a gradient leaves out or turns round lowers the correlation; one that is no number foretells nothing. 1 where
     no image has a gradient.
     """
@@ -86,10 +89,12 @@ def foretold(view: nn.Module, x: Tensor, pair: Tensor, threat: Threat) -> float:
     if gradient is None or not finite(gradient).any():
         return 1.0
     promised, change = [], []
+    side = 1.0 if threat.norm == "Linf" else x[0].numel() ** 0.5
+    size = min(max(0.1 * threat.eps, _SMALLEST_MOVE * side), _LARGEST_MOVE * side)
     draws = torch.Generator().manual_seed(0)
     for _ in range(_MOVES):
         signs = (torch.randint(2, x.shape, generator=draws) * 2 - 1).to(x)
-        step = 0.1 * threat.eps * threat.direction(signs)
+        step = size * threat.direction(signs)
         there, back = (x + step).clamp(0, 1), (x - step).clamp(0, 1)
         promised.append(((there - back) * finite(gradient)).flatten(1).sum(1))
         with torch.no_grad():

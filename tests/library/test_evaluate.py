@@ -19,7 +19,8 @@ def test_the_result_says_everything():
         "worst-case": pytest.approx(0.5),
     }
     assert result.verdicts["worst-case"].tolist() == [False, False, True, True, True, False]
-    assert [finding.code for finding in result.findings] == ["weak-evaluation"]
+    # Five of six images in two classes may be luck.
+    assert [finding.code for finding in result.findings] == ["nothing-to-attack", "weak-evaluation"]
     assert result.verdict == "suspect"
 
 
@@ -150,3 +151,37 @@ def test_a_model_that_takes_only_some_numbers_of_images_is_refused():
 def test_an_unknown_name_of_the_package_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'evaluation'"):
         harness.__getattr__("evaluation")
+
+
+class Bytes(nn.Module):
+    """A model that expects 0 to 255, and says the first class of what is darker than that."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return torch.where(x.amax((1, 2, 3))[:, None] > 1, self.inner(x / 255), 0 * self.inner(x))
+
+
+def test_wrong_labels_and_wrong_scales_are_never_trusted(zoo):
+    """Nothing right, so nothing to break: a second look says what it would take."""
+    model, (x, y) = zoo.trained("natural", 0), zoo.test_images(100)
+    strong = ["autoattack", "adaptive"]
+    for each, labels, said in (
+        (model, (y + 1) % 10, "with the classes in another order"),
+        (Bytes(model), torch.where(y == 0, 1, y), "on images times 255"),
+    ):
+        result = harness.evaluate(each, x, labels, threat=harness.Threat("Linf", 0.2), attacks=strong)
+        assert result.verdict == "suspect"
+        assert "nothing-to-attack" in {finding.code for finding in result.findings}
+        assert any(said in finding.evidence for finding in result.findings)
+
+
+@pytest.mark.parametrize("threat", [harness.Threat("L2", 100.0), harness.Threat("Linf", 1e-6)], ids=str)
+def test_an_honest_network_is_honest_under_any_budget(zoo, threat):
+    """However large or small the ball: what is measured keeps to moves that a gradient can speak of."""
+    x, y = zoo.test_images(60)
+    attacks = ["fgsm", "pgd-5", "autoattack", "adaptive"]
+    result = harness.evaluate(zoo.trained("pgd-at", 0), x, y, threat=threat, attacks=attacks)
+    assert result.verdict == "trusted", result.findings

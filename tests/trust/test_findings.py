@@ -91,6 +91,12 @@ CASES = [
     ("answers-otherwise", probed(otherwise=0.1), probed(otherwise=0.11), probed(otherwise=0.51)),
     ("softmax-output", probed(), probed(softmax_output=True), None),
     ("dynamic-forward", probed(), probed(autograd_calls=1), None),
+    (
+        "nothing-to-attack",
+        replace(probed(classes=10), accuracy=dict.fromkeys(HONEST, 0.12)),
+        replace(probed(classes=10), accuracy=dict.fromkeys(HONEST, 0.1)),
+        None,
+    ),
 ]
 
 
@@ -151,29 +157,6 @@ def test_a_weak_evaluation_is_never_trusted(missing):
     assert f"missing: {missing};" in finding.evidence
 
 
-WARNINGS = [
-    ('it seems to be a randomized defense! Please use version="rand".', "randomised-forward"),
-    ("it seems that the output is a probability distribution, please be sure", "softmax-output"),
-    ("it seems to be a dynamic defense! The evaluation", "dynamic-forward"),
-    ("there are 3 points with zero gradient! This might lead", "zero-gradient"),
-    ("Square Attack has decreased the robust accuracy of 1.00%.", "black-box-wins"),
-]
-
-
-@pytest.mark.parametrize(("text", "code"), WARNINGS)
-def test_autoattacks_five_warnings_become_findings(text, code):
-    evidence = Evidence(HONEST, 10_000, [text, text])
-    assert found(evidence) == {code: "suspect"}
-    assert all(finding.evidence in text for finding in diagnose(evidence))
-
-
-def test_a_warning_and_a_probe_of_the_same_thing_are_one_finding():
-    """The probe's number is the evidence, and its severity the finding's."""
-    evidence = replace(probed(zero_gradient_clean=0.6), warnings=[WARNINGS[3][0]])
-    assert found(evidence) == {"zero-gradient": "masked"}
-    assert "60.00 %" in diagnose(evidence)[0].evidence
-
-
 def test_a_gap_of_two_examples_is_chance():
     """On 50 examples, two are 4 points: no finding; on 10,000 the same gap is masking."""
     accuracy = HONEST | {"adaptive": HONEST["autoattack"] - 0.04}
@@ -222,3 +205,17 @@ def test_the_authors_autoattack_stands_in_where_only_that_was_run():
     assert {"adaptive-below-autoattack", "apgd-t-far-below-apgd-ce", "black-box-wins"} <= found(ours).keys()
     both = Evidence(HONEST | {"autoattack-reference": 0.1}, 10_000)
     assert "adaptive-below-autoattack" not in found(both)
+
+
+@pytest.mark.parametrize(("natural", "chance"), [(0.0, True), (0.1, True), (0.104, True), (0.12, False), (1.0, False)])
+def test_a_model_that_guesses_has_nothing_to_attack(natural, chance):
+    """Of 10,000 examples and ten classes, Wilson's interval of 10.4 % reaches down to 10 %, that of 12 % does not."""
+    evidence = replace(probed(classes=10), accuracy=dict.fromkeys(HONEST, natural))
+    assert found(evidence) == ({"nothing-to-attack": "suspect"} if chance else {})
+
+
+def test_a_second_look_names_the_usual_causes():
+    evidence = replace(probed(classes=10, renamed=0.97, as_bytes=0.93), accuracy=dict.fromkeys(HONEST, 0.0))
+    (finding,) = diagnose(evidence)
+    assert "97.00 with the classes in another order: are the labels those of this model?" in finding.evidence
+    assert "93.00 on images times 255: does the model divide by 255 itself?" in finding.evidence
