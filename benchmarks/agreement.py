@@ -23,7 +23,7 @@ from zoo.bases import THREAT
 from harness.api.model import declared_views
 from harness.api.specs import Precision
 from harness.attacks import resolve
-from harness.attacks.search.judge import PROBE
+from harness.attacks.search.criterion import PROBE
 from harness.compute.modes import is_rough
 from harness.evaluation.arithmetic import search_arithmetic
 from harness.evaluation.judge import Examples, judge

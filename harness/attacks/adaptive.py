@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from harness.api.attack import Proposal, Views, attack
 from harness.api.threat import Threat
 from harness.attacks.fields import require_positive
-from harness.attacks.search.judge import Judge
+from harness.attacks.search.criterion import Criterion
 from harness.attacks.search.searches import Loss, Searches, is_aimed
 from harness.attacks.search.survivors import Survivors
 from harness.compute.modes import evaluating, frozen
@@ -62,12 +62,12 @@ class Adaptive:
         stand_ins = {"model": model, **views}
         survivors, useful = Survivors(x, y), {"model"}
         with evaluating(*stand_ins.values()), frozen(*stand_ins.values()):
-            judge = Judge(model, x)
-            auto_pgd = Searches(judge, threat, generator, self.steps).auto_pgd
+            criterion = Criterion(model, x)
+            auto_pgd = Searches(criterion, threat, generator, self.steps).auto_pgd
             for run in self._runs(stand_ins):
                 if not len(survivors):
                     break
-                if (run.rank and not 4 <= judge.classes > run.rank) or (run.rank > 1 and run.view not in useful):
+                if (run.rank and not 4 <= criterion.classes > run.rank) or (run.rank > 1 and run.view not in useful):
                     continue
                 ranks = (run.rank,) if run.rank else ()
                 search = partial(auto_pgd, loss=run.loss, ranks=ranks, stand_in=stand_ins[run.view])

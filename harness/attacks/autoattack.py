@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from harness.api.attack import Proposal, Views, attack
 from harness.api.threat import Threat
-from harness.attacks.search.judge import Judge
+from harness.attacks.search.criterion import Criterion
 from harness.attacks.search.searches import Searches
 from harness.attacks.search.survivors import Survivors
 from harness.compute.modes import evaluating, frozen
@@ -49,8 +49,8 @@ def stages(model: nn.Module, survivors: Survivors, threat: Threat, generator: to
     """Run AutoAttack's attacks on the survivors until none is left; yields the name of each attack after it."""
     room = max(len(survivors), _VALUES // survivors.x[0].numel())
     with evaluating(model), frozen(model):
-        judge = Judge(model, survivors.x)
-        for part in _standard(Searches(judge, threat, generator), judge.classes):
+        criterion = Criterion(model, survivors.x)
+        for part in _standard(Searches(criterion, threat, generator), criterion.classes):
             if not part.ranks:
                 survivors.attack(part.name, part.search)
             ranks = part.ranks

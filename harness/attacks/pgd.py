@@ -12,7 +12,7 @@ from harness.api.errors import HarnessError
 from harness.api.threat import Threat
 from harness.attacks.fields import require_positive
 from harness.attacks.losses import cross_entropy
-from harness.attacks.search.judge import Judge
+from harness.attacks.search.criterion import Criterion
 from harness.attacks.search.survivors import Survivors
 from harness.compute.gradients import input_gradient
 from harness.compute.modes import ending_exactly, evaluating, frozen
@@ -80,14 +80,14 @@ def projected_ascent(
     size = step_size or threat.eps / 4
     result, rows = threat.project(start, x).detach(), torch.arange(len(x), device=x.device)
     with evaluating(model), frozen(model), ending_exactly(steps, x.device) as at_step:
-        judge = Judge(model, x)
+        criterion = Criterion(model, x)
         for k in range(steps + 1):
             at_step(k)
             x_adv = result[rows].requires_grad_(k < steps)
             with torch.set_grad_enabled(k < steps):
                 logits = model(x_adv)
                 climbed = loss(logits, y[rows]).sum()
-            standing = ~judge.fooled(x_adv.detach(), y[rows], logits)
+            standing = ~criterion.fooled(x_adv.detach(), y[rows], logits)
             if k < steps:
                 gradient = input_gradient(climbed, x_adv)[standing]
                 result[rows[standing]] = threat.step(x_adv.detach()[standing], gradient, x[rows[standing]], size)

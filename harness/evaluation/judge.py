@@ -14,7 +14,7 @@ from harness.api.attack import Attack, Proposal, Views
 from harness.api.errors import CodeFailed, HarnessError
 from harness.api.specs import Precision
 from harness.api.threat import Threat
-from harness.attacks.search.judge import PROBE
+from harness.attacks.search.criterion import PROBE
 from harness.compute.checkpoints import load_state, save_state
 from harness.compute.images import device_of, to_images
 from harness.compute.memory import fitting, ran_out

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from harness.api.attack import Attack
 from harness.api.threat import Threat
 from harness.attacks.adaptive import TRANSFER
-from harness.attacks.search.judge import PROBE
+from harness.attacks.search.criterion import PROBE
 from harness.compute.images import device_of, to_images
 from harness.compute.memory import fitting
 from harness.compute.randomness import generator

@@ -9,7 +9,7 @@ from torch import nn
 from harness.api.threat import Threat
 from harness.attacks import resolve
 from harness.attacks.search.apgd import apgd
-from harness.attacks.search.judge import Judge
+from harness.attacks.search.criterion import Criterion
 from harness.attacks.search.searches import Searches
 from harness.compute.memory import keep_freed_memory
 from harness.compute.modes import channels_last, computing_in, exact_float32, is_rough
@@ -45,7 +45,7 @@ def test_a_success_that_only_low_precision_sees_does_not_count():
     case = linear_case(Threat("Linf", 0.05), 2)
     with computing_in("bfloat16", CPU), torch.no_grad():
         assert (coarse(case.model)(case.x).argmax(1) != case.y).all()
-        assert not Judge(coarse(case.model), case.x).fooled(case.x, case.y).any()
+        assert not Criterion(coarse(case.model), case.x).fooled(case.x, case.y).any()
 
 
 @pytest.mark.parametrize("name", ["pgd-20", "cw", "adaptive"])
@@ -91,7 +91,7 @@ def test_square_ends_in_float32_too():
     case = linear_case(threat, 2)
     standing = {}
     for by in (0.0, 1000.0):
-        searches = Searches(Judge(offset(case.model, by), case.x), threat, torch.Generator().manual_seed(0))
+        searches = Searches(Criterion(offset(case.model, by), case.x), threat, torch.Generator().manual_seed(0))
         with computing_in("bfloat16", CPU):
             _, fooled = searches.random_squares(case.x, case.y)
         assert not (fooled & case.robust).any()

@@ -1,4 +1,4 @@
-"""The searches that AutoAttack and the adaptive attack are made of: whose loss each follows, and who judges."""
+"""The searches that attacks are made of: whose loss each follows, and what counts as success."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from harness.api.threat import Threat
 from harness.attacks.losses import cross_entropy, difference, dlr, margin, ranked, targeted_dlr
 from harness.attacks.search.apgd import apgd
+from harness.attacks.search.criterion import Criterion
 from harness.attacks.search.fab import fab
-from harness.attacks.search.judge import Judge
 from harness.attacks.search.square import square
 from harness.compute.modes import computing_in
 
@@ -27,12 +27,12 @@ def is_aimed(stand_in: nn.Module) -> bool:
 class Searches:
     """Searches under one threat; each takes images (N, C, H, W) that the model gets right and their labels (N,).
 
-    Each returns ``x_adv`` (N, ...) and ``fooled``, bool (N,): what the judge saw to be wrong, inside the ball.
+    Each returns ``x_adv`` (N, ...) and ``fooled``, bool (N,): what the criterion saw to be wrong, inside the ball.
     ``ranks`` are the classes that a targeted search aims at, all at the same time: the rank-th largest logit, from 1,
     without the label's. An image is done with when one of them has been reached.
     """
 
-    judge: Judge
+    criterion: Criterion
     threat: Threat
     generator: torch.Generator
     steps: int = 100
@@ -41,26 +41,26 @@ class Searches:
         self, x: Tensor, y: Tensor, *, loss: Loss, ranks: Sequence[int] = (), stand_in: nn.Module | None = None
     ) -> tuple[Tensor, Tensor]:
         """Auto-PGD from a random start on a loss of the stand-in, by default of the model itself."""
-        followed = self.judge.model if stand_in is None else stand_in
+        followed = self.criterion.model if stand_in is None else stand_in
         aimed = is_aimed(followed)
-        tries = self._tries(self.judge.model if aimed else followed, x, y, ranks)
+        tries = self._tries(self.criterion.model if aimed else followed, x, y, ranks)
 
         def objective(x_adv: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
             labels, target = tries.y[rows], tries.target[rows]
             logits = followed(x_adv, target) if aimed else followed(x_adv)
-            known = logits if followed is self.judge.model else None
-            return _raised(loss, logits, labels, target), self.judge.fooled(x_adv, labels, known)
+            known = logits if followed is self.criterion.model else None
+            return _raised(loss, logits, labels, target), self.criterion.fooled(x_adv, labels, known)
 
         start = self.threat.random_start(tries.x, self.generator)
         return tries.best(*apgd(objective, tries.x, self.threat, start=start, steps=self.steps, group=tries.group))
 
     def boundary(self, x: Tensor, y: Tensor, *, ranks: Sequence[int]) -> tuple[Tensor, Tensor]:
         """FAB towards the boundaries with those classes, in float32: it follows the sign of a small difference."""
-        tries = self._tries(self.judge.model, x, y, ranks)
+        tries = self._tries(self.criterion.model, x, y, ranks)
 
         def towards(x_adv: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-            logits, labels = self.judge.model(x_adv), tries.y[rows]
-            return difference(logits, labels, tries.target[rows]), self.judge.fooled(x_adv, labels, logits.detach())
+            logits, labels = self.criterion.model(x_adv), tries.y[rows]
+            return difference(logits, labels, tries.target[rows]), self.criterion.fooled(x_adv, labels, logits.detach())
 
         with computing_in("float32", x.device):
             return tries.best(*fab(towards, tries.x, self.threat, steps=self.steps, group=tries.group))
@@ -70,8 +70,8 @@ class Searches:
 
         def margins(x_adv: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
             with torch.no_grad():
-                logits = self.judge.model(x_adv).float()
-            return margin(logits, y[rows]), self.judge.fooled(x_adv, y[rows], logits)
+                logits = self.criterion.model(x_adv).float()
+            return margin(logits, y[rows]), self.criterion.fooled(x_adv, y[rows], logits)
 
         return square(margins, x, self.threat, generator=self.generator)
 

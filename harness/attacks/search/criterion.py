@@ -1,4 +1,4 @@
-"""Who says during a search whether an image fools the model: the model itself, and never a stand-in."""
+"""The criterion of success during a search: the model itself is fooled, and never a stand-in."""
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ PROBE = 16  # images that show whether the forward pass is random
 _REPEATS = 5
 
 
-class Judge:
+class Criterion:
     """The real ``model``; modes and frozen parameters are the caller's business.
 
     One whose forward pass is random on images ``x`` (N, C, H, W) is asked several times: fooled by luck does not count.
