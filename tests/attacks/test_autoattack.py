@@ -44,7 +44,7 @@ def test_a_linear_model_keeps_exactly_the_examples_beyond_the_margin(threat, cla
 @pytest.mark.parametrize("threat", [Threat("Linf", 0.004), Threat("L2", 0.04)], ids=str)
 def test_every_example_that_the_authors_code_breaks_is_broken(threat):
     model, _, _ = untrained()
-    x = torch.rand(30, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+    x = torch.rand(40, 3, 6, 6, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         y = model(x).argmax(1)
     stands = {}
@@ -53,7 +53,7 @@ def test_every_example_that_the_authors_code_breaks_is_broken(threat):
         stands[name] = still_correct(model, x, y, x_adv, threat)
     missed = (stands["autoattack"] & ~stands["autoattack-reference"]).nonzero().flatten()
     assert missed.tolist() == []
-    assert 5 < stands["autoattack"].sum() < 25
+    assert 6 < stands["autoattack"].sum() < 34
 
 
 @pytest.mark.parametrize(("classes", "second"), [(2, []), (3, ["apgd-dlr"]), (10, ["apgd-t"])])
@@ -129,8 +129,14 @@ def test_images_of_any_memory_layout_are_attacked():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("examples", [24, pytest.param(120, marks=pytest.mark.zoo)])
-@pytest.mark.parametrize("name", ["pgd-at", "reverse-attention"])
+@pytest.mark.parametrize(
+    ("name", "examples"),
+    [
+        ("pgd-at", 24),
+        pytest.param("pgd-at", 120, marks=pytest.mark.zoo),
+        pytest.param("reverse-attention", 120, marks=pytest.mark.zoo),
+    ],
+)
 def test_on_trained_networks_it_leaves_no_more_than_the_authors_code(zoo, name, examples):
     """An honest and a masked one, on digits, in either precision; benchmarks/RESULTS.md has more of them.
 

@@ -71,7 +71,8 @@ def test_a_run_killed_in_training_and_again_in_autoattack_ends_like_an_uninterru
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     output = finish(whole)
     assert "5 jobs, 0 done before" in output
-    assert str(whole / "reports") in output
+    assert "tables and plots: " in output
+    assert {".md", ".csv", ".tex", ".png", ".pdf"} <= {path.suffix for path in (whole / "reports").iterdir()}
     for moment in (in_training, in_autoattack):
         kill_when(killed, moment)
         assert not all((path.parent / "result.json").exists() for path in killed.glob("jobs/*/spec.json"))
