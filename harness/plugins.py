@@ -93,8 +93,11 @@ def _load_installed(module: str, package: str) -> None:
 def import_file(file: Path, kind: str) -> ModuleType:
     """The module that a user's Python file defines; ``kind`` (``plugin``, ``model``) names the file in messages.
 
+    It can import what lies beside it, then and later: its folder goes to the end of ``sys.path``, where it hides no
+    installed package.
+
     Raises:
-        HarnessError: if the file is missing, is no Python file or fails to import.
+        HarnessError: if the file is missing, is no Python file, fails to import or ends the program.
     """
     if not file.is_file():
         raise HarnessError(f"{kind} file {file} does not exist")
@@ -103,10 +106,15 @@ def import_file(file: Path, kind: str) -> ModuleType:
     if spec is None or spec.loader is None:
         raise HarnessError(f"{kind} file {file} is not a Python file: its name must end in .py")
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    if (folder := str(file.resolve().parent)) not in sys.path:
+        sys.path.append(folder)
     try:
         spec.loader.exec_module(module)
     except HarnessError:
         raise
+    except SystemExit as error:
+        what = f"{kind} file {file} ends the program: put what runs a script under if __name__ == '__main__'"
+        raise CodeFailed(what, error) from error
     except Exception as error:
         raise CodeFailed(f"{kind} file {file} does not import", error) from error
     return module

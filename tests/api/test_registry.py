@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from harness.api.errors import HarnessError, NameTaken, UnknownName
+from harness.api.errors import CodeFailed, HarnessError, NameTaken, UnknownName
 from harness.api.method import methods
 from harness.api.model import models
 from harness.api.registry import Registry
-from harness.plugins import code_of, load_plugins
+from harness.plugins import code_of, import_file, load_plugins
 
 
 def test_a_misspelt_name_is_answered_with_the_nearest():
@@ -104,6 +104,49 @@ def test_a_broken_plugin_file_is_an_error_that_names_it(tmp_path):
     file.write_text(PLUGIN.format(name="other", broken="1 / 0"))
     with pytest.raises(HarnessError, match=r"broken.py does not import: ZeroDivisionError"):
         load_plugins([file])
+
+
+@pytest.mark.parametrize(
+    ("ends", "status"),
+    [
+        ("sys.exit()", ""),
+        ("sys.exit(0)", ": 0"),
+        ("sys.exit('no GPU')", ": no GPU"),
+        ("parser.parse_args(['-x'])", ": 2"),
+    ],
+)
+def test_a_file_that_ends_the_program_is_an_error_that_names_it(tmp_path, ends, status):
+    """Such as a script that reads its arguments: nobody takes it for a success."""
+    file = tmp_path / "script.py"
+    file.write_text(f"import argparse, sys\nparser = argparse.ArgumentParser()\n{ends}\n")
+    said = r"model file .*script.py ends the program: put .* under if __name__ == '__main__': SystemExit"
+    with pytest.raises(CodeFailed, match=f"{said}{status}$"):
+        import_file(file, "model")
+
+
+NEIGHBOURLY = """
+from colorsys import rgb_to_hsv
+from layers_beside import LAYERS
+
+def later():
+    import found_later
+    return found_later.VALUE
+"""
+
+
+def test_a_file_imports_what_lies_beside_it_and_no_neighbour_hides_an_installed_package(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name, text in (("layers_beside", "LAYERS = 3"), ("found_later", "VALUE = 5"), ("colorsys", "1 / 0")):
+        (tmp_path / f"{name}.py").write_text(text)
+    (tmp_path / "net.py").write_text(NEIGHBOURLY)
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    for _ in range(2):
+        module = import_file(tmp_path / "net.py", "model")
+    assert (module.LAYERS, module.later(), module.rgb_to_hsv(0, 0, 1)[2]) == (3, 5, 1)
+    assert sys.path.count(str(tmp_path)) == 1
+    assert sys.path[-1] == str(tmp_path)
+    for name in ("layers_beside", "found_later"):
+        sys.modules.pop(name)
 
 
 def test_a_missing_plugin_file_is_an_error(tmp_path):
