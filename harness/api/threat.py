@@ -8,6 +8,7 @@ from torch import Tensor
 
 from harness.api.errors import HarnessError
 from harness.api.specs import ThreatSpec
+from harness.api.values import parse_value
 from results.labels import threat_label
 
 Norm = Literal["Linf", "L2"]
@@ -34,6 +35,8 @@ class Threat:
     step_size: float = 0.0
 
     def __post_init__(self) -> None:
+        for name in ("eps", "step_size"):
+            object.__setattr__(self, name, _number(name, getattr(self, name)))
         if self.norm not in get_args(Norm):
             raise HarnessError(f"norm must be one of {', '.join(get_args(Norm))}, got {self.norm!r}")
         if not 0 < self.eps < float("inf"):
@@ -107,6 +110,16 @@ class Threat:
         radius = torch.rand(x.shape[0], generator=generator, device=x.device, dtype=x.dtype)
         radius = radius.pow(1 / x[0].numel()).view(-1, *[1] * (x.dim() - 1))
         return self.project(x + self.eps * radius * noise / _norms(noise), x)
+
+
+def _number(name: str, value: object) -> float:
+    """A number, or a text such as ``8/255``."""
+    if isinstance(value, str):
+        return float(parse_value(name, value, float))
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise HarnessError(f"{name} must be a number, for example 8 / 255, got {value!r}") from error
 
 
 def _norms(delta: Tensor) -> Tensor:

@@ -13,12 +13,15 @@ _EXACT = 10
 
 @contextmanager
 def evaluating(*models: nn.Module) -> Iterator[None]:
-    """Put the models in evaluation mode, then give every submodule back its own mode."""
+    """Put the models in evaluation mode, then give every submodule back its own mode.
+
+    ``model.eval()`` is not called: a foreign model may have a ``train`` of its own that does something else.
+    """
     every = (module for model in models for module in model.modules())
     before = {module: module.training for module in every if hasattr(module, "training")}  # a frozen script has none
     try:
-        for model in models:
-            model.eval()
+        for module in before:
+            module.training = False
         yield
     finally:
         for module, training in before.items():

@@ -1,9 +1,11 @@
 """One tree of random generators: every draw belongs to (experiment seed, job, purpose)."""
 
 import hashlib
+import random
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 
@@ -18,15 +20,30 @@ def generator(*path: object, device: torch.device | str = "cpu") -> torch.Genera
     return torch.Generator(device=device).manual_seed(derive_seed(*path))
 
 
-def kept() -> AbstractContextManager[None]:
-    """Give torch's global generators back as they were."""
+@contextmanager
+def kept() -> Iterator[None]:
+    """Give the global generators of torch, numpy and ``random`` back as they were."""
     initialized: Callable[[], bool] = torch.cuda.is_initialized
-    return torch.random.fork_rng(devices=list(range(torch.cuda.device_count())) if initialized() else [])
+    devices = list(range(torch.cuda.device_count())) if initialized() else []
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - foreign models draw from it
+    with torch.random.fork_rng(devices):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002
+
+
+def start(seed: int) -> None:
+    """Start the global generators of torch, numpy and ``random`` anew."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    random.seed(seed)
 
 
 @contextmanager
 def seeded(*path: object) -> Iterator[None]:
-    """Fix torch's global generators by ``path``, for models that draw from them, and give them back as they were."""
+    """Fix the global generators by ``path``, for models that draw from them, and give them back as they were."""
     with kept():
-        torch.manual_seed(derive_seed(*path, "global"))
+        start(derive_seed(*path, "global"))
         yield

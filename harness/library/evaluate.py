@@ -1,8 +1,9 @@
 """The library call: evaluate any ``nn.Module`` in memory, with no store and nothing written to disk."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import index
 from types import MappingProxyType
 from typing import Any
 
@@ -22,6 +23,7 @@ from harness.plan.choices import ATTACKS
 from harness.plugins import load_plugins
 from harness.trust.diagnose import diagnosed
 from harness.trust.findings import Finding, Verdict, check_limits, verdict_of
+from harness.views.survey import kept_buffers
 from results.names import NATURAL
 
 BATCH_SIZE = 500
@@ -72,7 +74,7 @@ def evaluate(
         limits: thresholds of the diagnostics to use in place of the defaults, by name (``docs/trust.md``).
         device: where to work (default: where the model is).
         batch_size: images attacked at once (default 500).
-        seed: fixes all randomness.
+        seed: fixes the attacks' draws, and those of models that draw from torch, numpy or ``random``.
 
     Raises:
         HarnessError: for images outside [0, 1], labels that do not fit, an unknown attack or limit, a model that fails
@@ -81,10 +83,11 @@ def evaluate(
     load_plugins()
     check_limits(limits)
     resolved, size = _resolved(threat, attacks), _positive(batch_size)
-    examples = examples_from(x, y)
-    network = ForeignModel(model, examples.x.device)
     findings: list[Finding] = []
-    with _moved(network, device):
+    with torch.inference_mode(False):
+        examples = examples_from(x, y)
+        network = ForeignModel(model, examples.x.device)
+    with torch.inference_mode(False), _moved(network, device), kept_buffers(network):
         judged = {
             name: _judged(network, examples, threat, name, attack, batch_size=size, seed=seed)
             for name, attack in resolved.items()
@@ -104,20 +107,26 @@ def _resolved(threat: Threat, attacks: Sequence[str] | str) -> dict[str, Attack]
     """The attacks by name, ``natural`` first."""
     if not isinstance(threat, Threat):
         raise HarnessError(f"threat must be a harness.Threat, for example Threat('Linf', 8 / 255), got {threat!r}")
-    names = [name.strip() for name in attacks.split(",")] if isinstance(attacks, str) else attacks
-    return {name: resolve(name) for name in (NATURAL, *names)}
+    names = (
+        attacks.split(",") if isinstance(attacks, str) else list(attacks) if isinstance(attacks, Iterable) else [None]
+    )
+    if not all(isinstance(name, str) for name in names):
+        raise HarnessError(f"attacks must be names, for example ['fgsm', 'pgd-20'], got {attacks!r}")
+    return {name: resolve(name) for name in (NATURAL, *(str(name).strip() for name in names))}
 
 
 def _positive(batch_size: int | None) -> int:
-    if batch_size is not None and batch_size < 1:
-        raise HarnessError(f"batch_size must be at least 1, got {batch_size}")
-    return batch_size or BATCH_SIZE
+    if batch_size is None:
+        return BATCH_SIZE
+    if not hasattr(batch_size, "__index__") or index(batch_size) < 1:
+        raise HarnessError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
+    return index(batch_size)
 
 
 def _judged(
     model: nn.Module, examples: Examples, threat: Threat, name: str, attack: Attack, *, batch_size: int, seed: int
 ) -> Judgement:
-    views = stand_ins_for(attack, model, examples.x, threat, declared_views(model))
+    views = stand_ins_for(attack, model, examples.x[:batch_size], threat, declared_views(model))
     return judge(model, examples, attack, threat, views=views, seed=(seed, name), batch_size=batch_size)
 
 
@@ -130,6 +139,8 @@ def _moved(model: nn.Module, device: torch.device | str | None) -> Iterator[None
     home = device_of(model)
     try:
         try:
+            if torch.device(device).type == "meta":
+                raise HarnessError("cannot work on device 'meta', which computes nothing")
             model.to(device)
         except RuntimeError as error:
             raise HarnessError(f"cannot work on device {str(device)!r}: {str(error).splitlines()[0]}") from error

@@ -55,7 +55,9 @@ def evaluate_external(
     return threat, evaluation
 
 
-def external_model(text: str, weights: Path | None, dataset: str, threat: Threat, data_root: Path) -> nn.Module:
+def external_model(
+    text: str, weights: Path | None, dataset: str, threat: Threat, data_root: Path
+) -> Callable[..., Any]:
     """The model that ``--model`` names: ``FILE.py:FACTORY`` or ``robustbench:NAME``.
 
     The factory is called without arguments (or is itself a module); ``weights`` are loaded into what it returns.
@@ -71,12 +73,14 @@ def external_model(text: str, weights: Path | None, dataset: str, threat: Threat
     if not colon or not file.endswith(".py"):
         raise HarnessError(f"--model takes FILE.py:FACTORY or robustbench:NAME, got {text!r}")
     model = _call(Path(file), factory)
-    if weights:
+    if weights and not isinstance(model, nn.Module):
+        raise HarnessError(f"{text} is a function, which takes no weights: leave out --weights {weights}")
+    if weights and isinstance(model, nn.Module):
         load_weights(weights, model)
     return model
 
 
-def _call(file: Path, factory: str) -> nn.Module:
+def _call(file: Path, factory: str) -> Callable[..., Any]:
     module = import_file(file, "model")
     made: Any = getattr(module, factory, None)
     if made is None:
@@ -86,11 +90,12 @@ def _call(file: Path, factory: str) -> nn.Module:
         model = made if isinstance(made, nn.Module) else made()
     except HarnessError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise CodeFailed(f"{file}:{factory} failed", error) from error
-    if not isinstance(model, nn.Module):
-        raise HarnessError(f"{file}:{factory} must return a torch.nn.Module, got {type(model).__name__}")
-    return model
+    if not isinstance(model, Callable):  # type: ignore[arg-type]
+        raise HarnessError(f"{file}:{factory} must return a torch.nn.Module or a function, got {type(model).__name__}")
+    found: Callable[..., Any] = model
+    return found
 
 
 def _from_zoo(name: str, dataset: str, threat: Threat, data_root: Path) -> nn.Module:

@@ -1,7 +1,8 @@
 """Whatever a user calls a model, images and labels, as what the harness works with; or one sentence why not."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ class ForeignModel(nn.Module):
         super().__init__()
         if not callable(model):
             raise HarnessError(f"a model must be callable with images, got {type(model).__name__}")
-        self.model = model if isinstance(model, nn.Module) else _Function(model)
+        self.model = _ordinary(model) if isinstance(model, nn.Module) else _Function(model)
         self.aimed = bool(getattr(model, "aimed", False))
         self.training = bool(getattr(model, "training", False))
         tensors = [*self.model.parameters(), *self.model.buffers()]
@@ -49,20 +50,23 @@ class ForeignModel(nn.Module):
         except Exception as error:
             if isinstance(error, HarnessError) or ran_out(error):
                 raise
-            raise CodeFailed(f"the model fails on images (N, C, H, W) = {tuple(x.shape)}", error) from error
+            last = x.shape[3] in (1, 3) and x.shape[1] not in (1, 3)
+            hint = ", which look like (N, H, W, C)" if last else ""
+            raise CodeFailed(f"the model fails on images (N, C, H, W) = {tuple(x.shape)}{hint}", error) from error
         return _logits(answer).float()
-
-    def train(self, mode: bool = True) -> Self:
-        """Change the mode, which a frozen script does not have."""
-        self.training = mode
-        if hasattr(self.model, "training"):
-            self.model.train(mode)
-        return self
 
     def attack_views(self) -> dict[str, nn.Module]:
         """The stand-ins that the model names for itself."""
         device = device_of(self)
         return {name: ForeignModel(view, device) for name, view in declared_views(self.model).items()}
+
+
+def _ordinary(model: nn.Module) -> nn.Module:
+    """The model, or a copy of one that was built under ``inference_mode``, whose tensors know no gradient."""
+    tensors = [*model.parameters(), *model.buffers()]
+    if any(each.is_meta for each in tensors):
+        raise HarnessError("the model's weights are on the device 'meta', which holds none: load them first")
+    return deepcopy(model) if any(each.is_inference() for each in tensors) else model
 
 
 class _Function(nn.Module):
@@ -77,6 +81,7 @@ class _Function(nn.Module):
 def _logits(answer: Any) -> Tensor:
     named = answer.get("logits") if isinstance(answer, Mapping) else getattr(answer, "logits", None)
     found = answer if named is None else named
+    found = torch.as_tensor(found) if isinstance(found, np.ndarray) else found
     if isinstance(found, Tensor):
         return found
     what = f"a {type(found).__name__}" + (f" of {len(found)}" if isinstance(found, list | tuple | Mapping) else "")
@@ -91,17 +96,24 @@ def examples_from(x: Any, y: Any) -> Examples:
     """
     images, labels = _tensor("images", x), _tensor("labels", y)
     _check_images(images)
-    if labels.shape != images.shape[:1] or labels.is_floating_point() or labels.dtype == torch.bool:
+    odd = labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool
+    if labels.shape != images.shape[:1] or odd:
         got = f"got {labels.dtype} {tuple(labels.shape)}"
         raise HarnessError(f"labels must be class numbers, integers of shape ({len(images)},), {got}")
+    labels = labels.long()
     if int(labels.min()) < 0:
         raise HarnessError(f"labels must be at least 0, got {int(labels.min())}")
-    return Examples(images if images.dtype == torch.uint8 else images.float().clamp(0, 1), labels.long())
+    return Examples(images if images.dtype == torch.uint8 else images.float().clamp(0, 1), labels)
 
 
 def _tensor(what: str, given: Any) -> Tensor:
+    """A dense, contiguous tensor of its own outside ``inference_mode``."""
     try:
-        return given.detach() if isinstance(given, Tensor) else torch.as_tensor(np.asarray(given))
+        if isinstance(given, Tensor):
+            dense = given.detach() if given.layout == torch.strided else given.detach().to_dense()
+            return dense.clone() if dense.is_inference() else dense.contiguous()
+        array = np.asarray(given)
+        return torch.as_tensor(np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False)))
     except (TypeError, ValueError, RuntimeError) as error:
         raise HarnessError(f"{what} must be a tensor, or an array or list of numbers: {error}") from error
 

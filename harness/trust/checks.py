@@ -260,6 +260,16 @@ _ROWS = (
         advice="repeat the attack over the randomness (EOT), or fix the randomness",
     ),
     Check(
+        code="depends-on-batch",
+        definition="share of 16 examples whose logits are other ones in pairs than in the whole batch",
+        measure=read.depends_on_batch,
+        suspect=0.05,
+        unit="share",
+        source=_CHECKLIST,
+        message="what the model says of an image hangs on the images beside it",
+        advice="normalise by running statistics in place of the batch's: as it is, no accuracy is defined",
+    ),
+    Check(
         code="answers-otherwise",
         definition="share whose normalised logits change where a gradient is wanted, beyond rounding and own spread",
         measure=read.answers_otherwise,

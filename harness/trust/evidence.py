@@ -200,6 +200,11 @@ def answers_otherwise(evidence: Evidence) -> Measure | None:
     return _probed(evidence, read)
 
 
+def depends_on_batch(evidence: Evidence) -> Measure | None:
+    """The share of examples whose logits are other ones beside other images."""
+    return _probed(evidence, lambda p: Measure(p.in_pairs, f"{_percent(p.in_pairs)} % of the first examples"))
+
+
 def softmax_output(evidence: Evidence) -> Measure | None:
     """1 if the outputs are probabilities."""
     return _probed(evidence, lambda p: Measure(float(p.softmax_output), "outputs lie in [0, 1] and sum to 1"))

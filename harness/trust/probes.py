@@ -1,7 +1,7 @@
 """Measurements on a model that tell whether attacks on it can be believed; :mod:`harness.trust.findings` judges them.
 
 Only the first ``PROBE_EXAMPLES`` examples are looked at, and each passes through the model at most ``PROBE_FORWARDS``
-times (460 and one image more): 92,000 passes are a tenth of what the first of AutoAttack's four attacks alone takes on
+times (461 and one image more): 92,000 passes are a tenth of what the first of AutoAttack's four attacks alone takes on
 10,000 examples (100 steps each). After Pintor et al. 2022, "Indicators of Attack Failure", https://arxiv.org/abs/2106.09947,
 Carlini et al. 2019, https://arxiv.org/abs/1902.06705, and Athalye et al. 2018, https://arxiv.org/abs/1802.00420.
 """
@@ -21,6 +21,7 @@ from harness.trust.subject import (
     are_distributions,
     cosine,
     counted_autograd,
+    depends_on_company,
     fooled,
     loss_noise,
     otherwise,
@@ -31,7 +32,8 @@ from harness.trust.subject import (
 from harness.views.survey import kept_randomness
 
 PROBE_EXAMPLES = 200
-PROBE_FORWARDS = 461
+PROBE_FORWARDS = 462
+PAIRED = 16
 
 STEPS = 20
 MULTIPLES = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -97,6 +99,8 @@ class Probes:
     otherwise: float = 0.0
     """Share of all examples whose logits are other ones where a gradient is wanted
     (:func:`harness.trust.subject.otherwise`)."""
+    in_pairs: float = 0.0
+    """Share of the first 16 examples whose logits are other ones in batches of two."""
     softmax_output: bool = False
     """Whether every output is a probability distribution."""
     autograd_calls: int = 0
@@ -116,13 +120,16 @@ def probe(
     with ExitStack() as stack:
         for context in (evaluating(model), frozen(model), exact_float32(x.device)):
             stack.enter_context(context)
-        restart = stack.enter_context(kept_randomness(generator, x.device))
+        restart = stack.enter_context(kept_randomness(generator))
         with counted_autograd() as calls:
             subject.logits(x[:1])
         restart()
         outputs = torch.stack([subject.logits(x) for _ in range(FORWARDS)])
         restart()
         wanted = subject.logits(x, wanted=True)
+        restart()
+        few = x[:PAIRED]
+        paired = torch.cat([subject.logits(pair) for pair in torch.split(few, 2)])
         right, classes = ~fooled(outputs[0], y), outputs.shape[2]
         seen = Probes(
             examples=len(x),
@@ -132,6 +139,7 @@ def probe(
             as_bytes=_mean(~fooled(subject.logits(255 * x), y)) if _mean(right) <= 2 / classes else 0.0,
             forward_spread=spread(outputs),
             otherwise=_mean(otherwise(wanted, outputs)),
+            in_pairs=_mean(depends_on_company(paired, outputs[:, : len(few)])),
             softmax_output=are_distributions(outputs[0]),
             autograd_calls=calls(),
         )

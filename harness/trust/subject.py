@@ -69,7 +69,8 @@ class Subject(NamedTuple):
 
         Of the first 50 examples, which fit in memory together.
         """
-        x, y = x[:PROMISES], y[:PROMISES]
+        count = min(PROMISES, self.batch_size)
+        x, y = x[:count], y[:count]
         others = self.logits(x).scatter(1, y[:, None], -math.inf).argmax(1)
         return foretold(self.model, x, torch.stack([y, others], 1), self.threat)
 
@@ -142,6 +143,16 @@ def otherwise(wanted: Tensor, outputs: Tensor) -> Tensor:
     own = torch.stack([(one - passes).norm(dim=2).amax(0) for one in passes]).amax(0)
     nearest: Tensor = (passes - other).norm(dim=2).amin(0)
     return nearest > 2 * own + ROUNDING
+
+
+def depends_on_company(paired: Tensor, outputs: Tensor) -> Tensor:
+    """Where logits in pairs (N, K) are others than in R passes ``outputs`` (R, N, K) in one batch: bool (N,).
+
+    By more than twice what two of these passes differ by, and a hundredth of the logits' spread for rounding.
+    """
+    own = torch.stack([(one - outputs).abs().amax((0, 2)) for one in outputs]).amax(0)
+    nearest: Tensor = (outputs - paired).abs().amax(2).amin(0)
+    return nearest > 2 * own + ROUNDING * float(outputs.std())
 
 
 def are_distributions(outputs: Tensor) -> bool:

@@ -69,7 +69,7 @@ def derived_views(model: nn.Module, x: Tensor, threat: Threat, *, generator: tor
     with ExitStack() as stack:
         for context in (evaluating(model), frozen(model), kept_buffers(model)):
             stack.enter_context(context)
-        restart = stack.enter_context(kept_randomness(generator, x.device))
+        restart = stack.enter_context(kept_randomness(generator))
         # Without a gradient, if asking for one ends with an error.
         own = look(attempt(lambda: attackable(model, x)) or model, x)
         if own is None:

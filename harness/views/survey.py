@@ -1,14 +1,13 @@
 """What a few images show of a model: its output, and the gradient of the gap between two logits."""
 
-import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from harness.api.threat import Threat
+from harness.compute import randomness
 from harness.compute.gradients import Look, finite
 from harness.compute.memory import attempt
 from harness.views.standins import Noise
@@ -137,27 +136,12 @@ def kept_buffers(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def kept_randomness(generator: torch.Generator, device: torch.device) -> Iterator[Callable[[], None]]:
+def kept_randomness(generator: torch.Generator) -> Iterator[Callable[[], None]]:
     """Seed all global randomness by one draw from ``generator``, then give its states back.
 
     What is yielded starts the same randomness again, for two passes with the same draws.
     """
     seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
-    devices = [device] if device.type == "cuda" else []
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices):
-
-        def restart() -> None:
-            torch.default_generator.manual_seed(seed)
-            if devices:
-                with torch.cuda.device(device):
-                    torch.cuda.manual_seed(seed)
-            random.seed(seed)
-            np.random.seed(seed)  # noqa: NPY002
-
-        try:
-            restart()
-            yield restart
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)  # noqa: NPY002
+    with randomness.kept():
+        randomness.start(seed)
+        yield lambda: randomness.start(seed)

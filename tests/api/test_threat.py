@@ -125,3 +125,14 @@ def test_a_threat_steps_a_quarter_of_its_radius_and_prints_grey_levels():
     assert Threat("L2", 0.5).step_size == 0.125
     assert str(Threat("Linf", 8 / 255)) == "Linf 8/255"
     assert str(Threat("L2", 0.5)) == "L2 0.5"
+
+
+@pytest.mark.parametrize("eps", ["8/255", 8 / 255, torch.tensor(8 / 255), "0.031372549"])
+def test_a_radius_may_be_typed_as_text(eps):
+    assert Threat("Linf", eps).eps == pytest.approx(8 / 255)
+
+
+@pytest.mark.parametrize("eps", [None, [0.1, 0.2], "eight"])
+def test_a_radius_that_is_no_number_is_refused(eps):
+    with pytest.raises(HarnessError, match="eps"):
+        Threat("Linf", eps)

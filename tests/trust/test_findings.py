@@ -88,6 +88,7 @@ CASES = [
     ("not-monotone", probed(curve={"4": 0.0, "box": 0.02}), None, probed(curve={"0.5": 0.3, "1": 0.5, "box": 0.0})),
     ("not-monotone", probed(), probed(curve={"box": 0.0, "4": 0.55, "2": 0.5}), None),
     ("randomised-forward", probed(forward_spread=9e-5), probed(forward_spread=2e-4), None),
+    ("depends-on-batch", probed(in_pairs=0.04), probed(in_pairs=0.06), None),
     ("answers-otherwise", probed(otherwise=0.1), probed(otherwise=0.11), probed(otherwise=0.51)),
     ("softmax-output", probed(), probed(softmax_output=True), None),
     ("dynamic-forward", probed(), probed(autograd_calls=1), None),

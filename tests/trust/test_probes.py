@@ -78,7 +78,10 @@ def test_a_linear_model_shows_nothing(threat):
         "gradient_cosine",
         "loss_noise",
         "foretold",
+        "classes",
+        "renamed",
     }
+    assert (seen.classes, seen.renamed) == (4, 1.0)
     assert {name: getattr(seen, name) for name in quiet} == {name: getattr(Probes(), name) for name in quiet}
     assert codes(seen) == set()
 
@@ -282,11 +285,11 @@ def test_an_undefended_overconfident_model_shows_nothing():
     assert codes(look(model, case.x, case.y, Threat("Linf", 0.2))) == set()
 
 
-def test_the_cost_is_460_passes_where_everything_stands():
+def test_the_cost_is_460_passes_and_16_pairs_where_everything_stands():
     case = linear_case(LINF, 4, count=20)
     with counting(case.model) as count:
         assert look(case.model, case.x, case.y, Threat("Linf", 0.05)).curve["1"] == 1.0
-    assert count() == 460 * 20 + 1 <= PROBE_FORWARDS * 20
+    assert count() == 460 * 20 + 16 + 1 <= PROBE_FORWARDS * 20
 
 
 def test_only_the_first_examples_are_looked_at_and_only_the_right_ones_attacked():
@@ -297,9 +300,9 @@ def test_only_the_first_examples_are_looked_at_and_only_the_right_ones_attacked(
     assert seen.curve["0.25"] == 1.0
 
 
-def test_a_model_that_is_always_wrong_shows_nothing():
+def test_a_model_that_is_always_wrong_shows_nothing_but_a_better_name_for_its_classes():
     case = linear_case(LINF, 4, count=20)
-    assert look(case.model, case.x, 1 - case.y) == Probes(examples=20)
+    assert look(case.model, case.x, 1 - case.y) == Probes(examples=20, classes=4, renamed=1.0)
 
 
 def test_the_size_of_batches_changes_no_share():
