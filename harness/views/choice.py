@@ -70,8 +70,8 @@ def derived_views(model: nn.Module, x: Tensor, threat: Threat, *, generator: tor
         for context in (evaluating(model), frozen(model), kept_buffers(model)):
             stack.enter_context(context)
         restart = stack.enter_context(kept_randomness(generator))
-        # Without a gradient, if asking for one ends with an error.
-        own = look(attempt(lambda: attackable(model, x)) or model, x)
+        tried = attempt(lambda: attackable(model, x))  # without a gradient, if asking for one ends with an error
+        own = look(model if tried is None else tried, x)
         if own is None:
             return {}
         return _Choice(model, x.detach(), threat, own, restart).views()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from defended import IMAGE, THREAT, Behind, defended, derive, levels
+from defended import BEFORE, IMAGE, THREAT, Behind, defended, derive, levels
 from oracles import linear_case, untrained
 from torch import Tensor, nn
 
@@ -214,3 +214,21 @@ def test_the_same_generator_gives_the_same_choice_of_views():
     model, x, _ = untrained()
     noisy = nn.Sequential(Behind(nn.Identity(), before=lambda x: x + 0.1 * torch.randn_like(x)), model)
     assert list(derive(noisy, x, seed=3)) == list(derive(noisy, x, seed=3))
+
+
+def test_a_module_without_a_length_is_not_taken_for_none():
+    """A compiled module raises when Python asks whether it is empty, and a container of nothing says that it is."""
+
+    class Unsized(Behind):
+        def __len__(self):
+            raise TypeError("no length")
+
+    class Empty(Behind):
+        def __len__(self):
+            return 0
+
+    case = linear_case(THREAT, 10, shape=IMAGE)
+    expected = set(derive(Behind(case.model, before=BEFORE["round"]), case.x))
+    assert expected
+    for kind in (Unsized, Empty):
+        assert set(derive(kind(case.model, before=BEFORE["round"]), case.x)) == expected
