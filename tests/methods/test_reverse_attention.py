@@ -271,11 +271,9 @@ def test_channels_last_stays_channels_last_through_the_mask():
     torch.manual_seed(0)
     model = attended("resnet").eval()
     x = torch.rand(4, 1, 32, 32)
-    expected = model(x)
-    seen = []
+    expected, seen = model(x), []
     model.network.layer4[2].register_forward_pre_hook(lambda module, args: seen.append(args[0]))
-    model.to(memory_format=torch.channels_last)
-    out = model(x.to(memory_format=torch.channels_last))
+    out = model.to(memory_format=torch.channels_last)(x.to(memory_format=torch.channels_last))
     assert seen[0].shape[2:] == (4, 4)
     assert seen[0].is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-4)
@@ -283,8 +281,7 @@ def test_channels_last_stays_channels_last_through_the_mask():
 
 def test_autocast_keeps_the_masked_map_in_half_precision():
     """The float32 weight W does not promote the large tensor z."""
-    model = attended("small-cnn").eval()
-    seen = []
+    model, seen = attended("small-cnn").eval(), []
     model.network.conv4.register_forward_pre_hook(lambda module, args: seen.append(args[0].dtype))
     with torch.autocast("cpu", torch.bfloat16):
         model(torch.rand(2, 1, 8, 8))
