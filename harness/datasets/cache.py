@@ -1,6 +1,9 @@
 """Decoded data sets on disk, one ``.npy`` file per array, so that the second start only maps them into memory."""
 
+import hashlib
 import json
+import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -13,6 +16,7 @@ from harness.api.data import Data, Split
 from harness.api.errors import HarnessError
 
 FORMAT = 1  # raise it when the decoding of any data set changes
+_LONGEST = 200  # bytes; file systems take 255, and names beside it are a little longer
 
 
 def cached(root: Path, key: str, build: Callable[[], Data]) -> Data:
@@ -24,7 +28,7 @@ def cached(root: Path, key: str, build: Callable[[], Data]) -> Data:
     Raises:
         HarnessError: if the folder cannot be written, or what is in it is damaged.
     """
-    place = root / "cache" / f"{key}-v{FORMAT}"
+    place = root / "cache" / f"{_file_name(key)}-v{FORMAT}"
     if not place.is_dir():
         _writable(place.parent)
         with FileLock(place.with_name(f"{place.name}.lock")):
@@ -34,6 +38,14 @@ def cached(root: Path, key: str, build: Callable[[], Data]) -> Data:
         return _read(place)
     except (OSError, ValueError, KeyError) as error:
         raise HarnessError(f"the cached data set {place} is damaged ({error}): delete that folder") from error
+
+
+def _file_name(key: str) -> str:
+    """The key, unless it is too long or no text: then its beginning in plain letters, and a hash."""
+    encoded = os.fsencode(key)
+    if len(encoded) <= _LONGEST and key.isprintable():
+        return key
+    return f"{re.sub(r'[^A-Za-z0-9.-]', '_', key)[:40]}-{hashlib.sha256(encoded).hexdigest()[:16]}"
 
 
 def _writable(folder: Path) -> None:

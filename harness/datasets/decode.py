@@ -1,6 +1,7 @@
 """Image files to one array."""
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO
@@ -31,9 +32,8 @@ def decode(files: Sequence[str], opened: Callable[[str], IO[bytes]]) -> tuple[ND
     def place(index: int) -> bool:
         image, grey = _decode(files[index], opened)
         if image.shape != first.shape:
-            raise HarnessError(
-                f"{files[index]} is {_size(image)} pixels, but {files[0]} is {_size(first)}: all must have one size"
-            )
+            odd, other = printable(files[index]), printable(files[0])
+            raise HarnessError(f"{odd} is {_size(image)} pixels, but {other} is {_size(first)}: all must have one size")
         images[index] = image
         return grey
 
@@ -46,12 +46,23 @@ def _decode(name: str, opened: Callable[[str], IO[bytes]]) -> tuple[NDArray[np.u
     try:
         with opened(name) as file, Image.open(file) as image:
             if image.mode.startswith(_WIDE):
-                raise HarnessError(f"{name} has more than 8 bits per channel (mode {image.mode}): convert it to 8 bits")
+                raise HarnessError(
+                    f"{printable(name)} has more than 8 bits per channel (mode {image.mode}): convert it to 8 bits"
+                )
             return np.asarray(image.convert("RGB")).transpose(2, 0, 1), image.mode in _GREY
+    except HarnessError:
+        raise
     except UnidentifiedImageError as error:
-        raise HarnessError(f"cannot decode the image {name}: it is empty, or no image of a known format") from error
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise HarnessError(f"cannot decode the image {name}: {error}") from error
+        what = f"cannot decode the image {printable(name)}: it is empty, or no image of a known format"
+        raise HarnessError(what) from error
+    except Exception as error:  # every format's decoder raises its own
+        what = f"cannot decode the image {name}: {str(error) or type(error).__name__}"
+        raise HarnessError(printable(what)) from error
+
+
+def printable(text: str) -> str:
+    """What names files, with every byte that is no UTF-8 as ``\\xe9``: else nothing could print or store it."""
+    return re.sub("[\ud800-\udfff]", lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", text)
 
 
 def _size(image: NDArray[np.uint8]) -> str:

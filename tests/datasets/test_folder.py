@@ -1,7 +1,9 @@
 """Image folders: order, channels, and what is said of odd files."""
 
+import logging
 import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -155,6 +157,120 @@ def test_what_is_passed_over_is_counted_and_said(images, load_it, caplog):
     write(images / "train" / "cat" / "more" / "0.png", picture(0))
     with pytest.raises(HarnessError, match=r"cat has no images of its own, but 1 in folders below: expected"):
         load_it()
+
+
+def latin(path: Path) -> Path:
+    """The same file or folder under a name of bytes that are no UTF-8, as old archives have them."""
+    new = path.with_name(os.fsdecode(b"bl\xe9") + path.suffix)
+    return path.rename(new)
+
+
+def test_names_that_are_no_utf_8_are_loaded_and_shown_by_their_bytes(images, tmp_path, caplog):
+    latin(images / "train" / "cat" / "00001.png")
+    for part in ("train", "test"):
+        latin(images / part / "cat")
+    images = latin(images)
+    for _ in ("built", "from the cache"):
+        data = load(f"imagefolder:{images}", tmp_path / "root")
+        assert (data.name, data.classes) == (r"imagefolder:bl\xe9", (r"bl\xe9", "dog"))
+        assert data.train.labels.tolist() == [1, 1, 0]
+        np.testing.assert_array_equal(data.train.images[2], picture(1).transpose(2, 0, 1))
+    (images / "train" / os.fsdecode(b"bl\xe9") / "x.png").write_bytes(b"")
+    with pytest.raises(HarnessError) as caught:
+        load(f"imagefolder:{images}", tmp_path / "root")
+    assert str(caught.value).encode().count(rb"bl\xe9") == 2
+
+
+def test_a_folder_may_have_the_longest_name_there_is(images, tmp_path):
+    before = load(f"imagefolder:{images}", tmp_path / "root")
+    for letter in "xä":
+        path = images = images.rename(images.with_name((letter * 255).encode()[:254].decode()))
+        for _ in ("built", "from the cache"):
+            data = load(f"imagefolder:{path}", tmp_path / "root")
+            assert (data.name, data.fingerprint) == (f"imagefolder:{path.name}", before.fingerprint)
+
+
+@pytest.mark.parametrize("link", ["train/cat/9.png", "test/cat/9.png", "train/fox", "test"])
+def test_a_broken_or_circular_link_is_named_with_where_it_points(images, load_it, tmp_path, link):
+    load_it()
+    if link == "test":
+        (images / "test").rename(images / "val")
+    for target in ("/nowhere/9.png", str(images / link)):
+        (images / link).symlink_to(target)
+        with pytest.raises(HarnessError, match=rf"{images / link} is a broken link \(to {target}\)"):
+            load_it()
+        (images / link).unlink()
+
+
+def test_links_to_images_and_folders_are_followed(images, load_it):
+    before = load_it()
+    for name in ("train/cat/00001.png", "test/dog"):
+        (images / name).symlink_to((images / name).rename(images / "elsewhere").rename(images / Path(name).name))
+    after = load_it()
+    assert after.fingerprint == before.fingerprint
+
+
+@pytest.mark.parametrize("path", ["~nobody-of-this-name/x", "a\0b", "x" * 300])
+def test_a_path_that_cannot_be_one_is_refused(tmp_path, path):
+    with pytest.raises(HarnessError, match=f"the image folder .*{path[:9]}.* cannot be read: "):
+        load(f"imagefolder:{path}", tmp_path)
+
+
+def test_a_folder_that_points_to_itself_is_refused(images, tmp_path):
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(HarnessError, match=r"loop"):
+        load(f"imagefolder:{loop}", tmp_path)
+
+
+def test_what_is_called_an_image_and_is_no_file_is_passed_over(images, load_it, caplog):
+    """To read a pipe would wait for ever."""
+    before = load_it().fingerprint
+    os.mkfifo(images / "train" / "cat" / "x.png")
+    assert load_it().fingerprint == before
+    assert caplog.messages[0].endswith("passed over 1 files of other types")
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_images_beside_the_class_folders_are_counted_and_said(images, load_it, caplog, part):
+    expected = load_it().fingerprint
+    for number in range(2):
+        write(images / part / f"{number}.png", picture(number))
+    (images / part / "labels.csv").touch()
+    assert load_it().fingerprint == expected
+    assert caplog.messages == [f"{images / part}: passed over 2 images beside the class folders"]
+    for file in images.glob("test/*/*"):
+        file.unlink()
+    write(images / "test" / "2.png", picture(2))
+    with pytest.raises(
+        HarnessError, match=r"no images in .*test/<class>, but [13] images beside the class folders: exp"
+    ):
+        load_it()
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["0", "1", "2", "10"], "0, 1, 10, 2: for the order of the numbers, .* (00, 01, 02, 10)"),
+        (["1", "02"], "02, 1: .* (01, 02)"),
+        (["9", "100"], "100, 9: .* (009, 100)"),
+        (["00", "01", "10"], None),
+        (["0", "1"], None),
+        (["2", "10", "cat"], None),
+        ([str(n) for n in range(15)], "0, 1, 10, 11, 12, 13, 14, 2, 3, 4, 5, 6, ...: .* (00, 01, .*, 11, ...)"),
+    ],
+)
+def test_numbers_that_are_sorted_as_text_are_said_to_be(tmp_path, caplog, names, said):
+    """Labels are positions in that order, and stay so."""
+    for name in names:
+        for part in ("train", "test"):
+            write(tmp_path / part / name / "0.png", picture(0))
+    data = load(f"imagefolder:{tmp_path}", tmp_path / "root")
+    assert data.classes == tuple(sorted(names))
+    assert data.train.labels.tolist() == list(range(len(names)))
+    messages = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(messages) == (said is not None)
+    assert not said or re.search(re.escape(said).replace(r"\.\*", ".*"), messages[0])
 
 
 def test_folders_that_lack_something_are_explained(images, load_it):
