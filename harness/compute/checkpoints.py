@@ -2,19 +2,17 @@
 
 import logging
 import os
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
-import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from harness.api.errors import HarnessError
-from harness.compute.wrappings import difference, unwrapped
+from harness.compute.weight_files import read_weights
+from harness.compute.wrappings import difference, misfit, tied, unwrapped
 
 log = logging.getLogger("harness")
 
@@ -44,49 +42,29 @@ def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
-    """Load weights from ``.safetensors``, or from a file that ``torch.load(weights_only=True)`` reads.
+    """Load weights from safetensors, or from a file of ``torch.save``, of which no code is run.
 
     The usual wrappings of published checkpoints are taken off (:mod:`harness.compute.wrappings`), and a warning says
-    which.
+    which, and what in the file was left out.
 
     Raises:
         HarnessError: if the file is missing, damaged, or belongs to another architecture (the first differing
             names are given).
     """
-    if not path.is_file():
-        raise HarnessError(f"weights file {path} does not exist")
-    found = unwrapped(path, _read(path), model.state_dict())
-    if found.taken_off:
-        log.warning("weights file %s: read %s", path, " and ".join(found.taken_off))
+    ours = model.state_dict(keep_vars=True)
+    found = unwrapped(path, read_weights(path), ours)
+    said = " and ".join(found.taken_off)
+    left = f"left out {found.left_out}" if found.left_out else ""
+    what = f"weights file {path} does not fit {type(model).__name__}: "
+    if wrong := misfit(found.state, ours):
+        raise HarnessError(what + wrong)
     try:
-        model.load_state_dict(found.state)
-    except RuntimeError as error:
-        what = f"weights file {path} does not fit {type(model).__name__}: {difference(found.state, model.state_dict())}"
-        raise HarnessError(what) from error
-
-
-def _read(path: Path) -> Any:
-    scalar = np.float64(0).__reduce__()[0]
-    numbers: list[Any] = [np.dtype, *((scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core"))]
-    numbers += [type(np.dtype(kind)) for kind in "?bhilqBHILQefd"]
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        with torch.serialization.safe_globals(numbers):  # such as a best accuracy kept beside the weights
-            return torch.load(path, "cpu", weights_only=True)
-    except UnpicklingError as error:
-        raise HarnessError(
-            f"weights file {path} holds more than weights ({_refused(error)}), and reading that could run any code. "
-            "Where the model was made, save its weights alone: torch.save(model.state_dict(), 'weights.pt')"
-        ) from error
-    except Exception as error:  # there is no common base of what damage raises
-        raise HarnessError(f"weights file {path} cannot be read: {str(error).partition('. ')[0]}") from error
-
-
-def _refused(error: UnpicklingError) -> str:
-    """What a safe reader refused, by name; torch's own message is advice to read it unsafely."""
-    named = re.search(r"GLOBAL (\S+)", str(error))
-    return f"a pickled {named[1]}" if named else "a pickle"
+        model.load_state_dict({**found.state, **tied(found.state, ours)})
+    except Exception as error:  # a model's own hooks raise anything
+        wrong = difference(found.state, ours) or str(error).strip().splitlines()[-1].strip()
+        raise HarnessError(what + wrong + (left and f", {left}")) from error
+    if said or left:
+        log.warning("weights file %s: %s", path, "; ".join(filter(None, (said and f"read {said}", left))))
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
