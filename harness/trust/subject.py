@@ -61,8 +61,13 @@ class Subject(NamedTuple):
         return x, lambda logits: cross_entropy(logits, y)
 
     def vanishing(self, seen: Look) -> Tensor:
-        """Where eps times the gradient's dual norm, the loss that it promises, is under 1e-6 nats: bool (M,)."""
-        return self.threat.eps * self.threat.dual_norm(seen.gradient) < VANISHING
+        """Where eps times the gradient's dual norm, the loss that it promises, is under 1e-6 nats: bool (M,).
+
+        In a ball of less than a grey level it is under so much less.
+        """
+        side = 1.0 if self.threat.norm == "Linf" else math.sqrt(seen.gradient[0].numel())
+        grey_levels = 255 * self.threat.eps / side
+        return self.threat.eps * self.threat.dual_norm(seen.gradient) < VANISHING * min(grey_levels, 1.0)
 
     def foretold(self, x: Tensor, y: Tensor) -> float:
         """How well the gradient foretells what small moves do to the label's logit over the next best's.

@@ -166,7 +166,7 @@ class Bytes(nn.Module):
 
 def test_wrong_labels_and_wrong_scales_are_never_trusted(zoo):
     """Nothing right, so nothing to break: a second look says what it would take."""
-    model, (x, y) = zoo.trained("natural", 0), zoo.test_images(100)
+    model, (x, y) = zoo.trained("natural", 0), zoo.test_images(60)
     strong = ["autoattack", "adaptive"]
     for each, labels, said in (
         (model, (y + 1) % 10, "with the classes in another order"),
@@ -181,7 +181,7 @@ def test_wrong_labels_and_wrong_scales_are_never_trusted(zoo):
 @pytest.mark.parametrize("threat", [harness.Threat("L2", 100.0), harness.Threat("Linf", 1e-6)], ids=str)
 def test_an_honest_network_is_honest_under_any_budget(zoo, threat):
     """However large or small the ball: what is measured keeps to moves that a gradient can speak of."""
-    x, y = zoo.test_images(60)
-    attacks = ["fgsm", "pgd-5", "autoattack", "adaptive"]
+    x, y = zoo.test_images(24)
+    attacks = ["autoattack", "adaptive"]
     result = harness.evaluate(zoo.trained("pgd-at", 0), x, y, threat=threat, attacks=attacks)
     assert result.verdict == "trusted", result.findings
