@@ -78,7 +78,7 @@ def _load_installed(module: str, package: str) -> None:
         importlib.import_module(module)
     except HarnessError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if package == "robustness-harness":
             raise
         for registry, entries in zip(REGISTRIES.values(), before, strict=True):

@@ -231,7 +231,7 @@ def test_strict_fails_unless_the_model_is_trusted_and_limits_are_settings(model_
 
 def test_evaluate_refuses_what_is_no_model(model_file):
     output = harness("evaluate", "--model", f"{model_file}:wrong", "--dataset", "digits", code=2)
-    assert "must return a torch.nn.Module, got int" in output
+    assert "must return a torch.nn.Module or a function, got int" in output
     output = harness("evaluate", "--model", f"{model_file}:mkae", "--dataset", "digits", code=2)
     assert "defines no 'mkae'" in output
 
