@@ -18,18 +18,18 @@ def parse_value(name: str, text: str, kind: Any) -> Any:
     try:
         return wanted.validate_python(text)
     except ValidationError as error:
-        told = str(error.errors()[0]["msg"])
+        problem = str(error.errors()[0]["msg"])
     try:
         return wanted.validate_python(_read(text))
     except ValidationError as error:
-        told = str(error.errors()[0]["msg"])
+        problem = str(error.errors()[0]["msg"])
     except json.JSONDecodeError as error:
         if text.startswith("["):
-            told = f"this is no list such as [0.5, 0.75]: {error}"
+            problem = f"this is no list such as [0.5, 0.75]: {error}"
     except (ValueError, ZeroDivisionError, RecursionError):
         pass
     hint = "" if text.startswith("[") else " (a fraction such as 8/255 is a number)"
-    raise HarnessError(f"{name}: {told}{hint}, got {text!r}")
+    raise HarnessError(f"{name}: {problem}{hint}, got {text!r}")
 
 
 def _read(text: str) -> Any:

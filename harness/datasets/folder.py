@@ -122,7 +122,7 @@ def _is_folder(entry: Path) -> bool:
         HarnessError: for a link to nothing.
     """
     if entry.is_symlink() and not entry.exists():
-        raise HarnessError(printable(f"{entry} is a broken link (to {entry.readlink()}): mend or remove it"))
+        raise HarnessError(printable(f"{entry} is a broken link (to {entry.readlink()}): repair or remove it"))
     return entry.is_dir()
 
 

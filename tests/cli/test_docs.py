@@ -7,12 +7,13 @@ import pytest
 import torch
 import typer.main
 from oracles import LABELS, MARGINS, Threshold, constant_images
+from zoo import BROKEN, HONEST
 
 from harness.cli import app
 from harness.plan.graph import select_methods
 from harness.plugins import REGISTRIES, load_plugins
 from harness.training.loop import train
-from harness.trust.checks import checks_table
+from harness.trust.checks import CHECKS, checks_table
 from results.layout import JobFiles
 
 ROOT = Path(__file__).parents[2]
@@ -69,3 +70,20 @@ def test_the_tested_versions_satisfy_the_requirements():
     requirements = re.findall(r'^    "([A-Za-z0-9_-]+)[><=]', (ROOT / "pyproject.toml").read_text(), re.M)
     assert len(requirements) >= 15
     assert {name.lower() for name in requirements} <= tested
+
+
+def test_every_document_counts_the_zoo_and_the_checks_alike():
+    zoo = f"{len(BROKEN)} broken defences and {len(HONEST)} honest models"
+    for name in ("README.md", "CHANGELOG.md", "benchmarks/README.md"):
+        assert zoo in " ".join((ROOT / name).read_text().split()), name
+    assert f"holds {len(BROKEN)} models that look robust and are not" in " ".join(TRUST.split())
+    assert f"none of {len(CHECKS)} checks found anything" in README
+    assert f"): {len(CHECKS)} in all" in " ".join((ROOT / "CHANGELOG.md").read_text().split())
+
+
+def test_every_path_that_a_document_names_is_there():
+    """Files and folders of the project in backquotes, as they are after every move."""
+    for name in ("README.md", "CONTRIBUTING.md", "docs/trust.md", "benchmarks/README.md"):
+        rooms = "harness|methods|results|reports|tests|benchmarks|docs"
+        for path in re.findall(rf"`((?:{rooms})/[\w./]*)`", (ROOT / name).read_text()):
+            assert (ROOT / path).exists(), (name, path)
