@@ -10,6 +10,7 @@ from zoo import BROKEN, HONEST, evaluate_member
 from zoo.table import MARGIN
 
 FEW, MANY = 32, 48
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
 FAMILIES = {
     "input rounding": "quantised",
     "shattered gradients": "shattered",
@@ -35,26 +36,22 @@ def assert_trusted(zoo, name, examples):
     assert row.verdict == "trusted", row.codes
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_of_each_family_a_broken_defence_is_flagged_and_its_worst_case_is_the_truth(zoo, family):
     assert_flagged_and_broken(zoo, FAMILIES[family], FEW)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", HONEST_SAMPLE)
 def test_an_undefended_a_robust_and_a_linear_model_are_trusted(zoo, name):
     assert_trusted(zoo, name, FEW)
 
 
-@pytest.mark.slow
 @pytest.mark.zoo
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_defence_is_flagged_and_its_worst_case_is_the_truth(zoo, name):
     assert_flagged_and_broken(zoo, name, MANY)
 
 
-@pytest.mark.slow
 @pytest.mark.zoo
 @pytest.mark.parametrize("name", HONEST)
 def test_an_honest_model_is_trusted(zoo, name):
