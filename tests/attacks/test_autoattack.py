@@ -41,7 +41,6 @@ def test_a_linear_model_keeps_exactly_the_examples_beyond_the_margin(threat, cla
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize(
     "threat", [Threat("Linf", 0.004), pytest.param(Threat("L2", 0.04), marks=pytest.mark.zoo)], ids=str
 )
@@ -132,7 +131,6 @@ def test_images_of_any_memory_layout_are_attacked():
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("name", "examples"),
     [

@@ -41,7 +41,6 @@ def test_it_searches_in_float32_whatever_surrounds_it():
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_the_examples_are_those_of_pyautoattack_with_the_same_seed():
     """The seed is the generator's first draw; the images agree bit for bit, and so do the verdicts."""
     model, x, y = untrained()

@@ -331,7 +331,6 @@ def test_the_model_is_given_back_as_it_was():
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize(
     "method", ["natural", "pgd-at", *(pytest.param(name, marks=pytest.mark.zoo) for name in ("trades", "mart"))]
 )

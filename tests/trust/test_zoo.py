@@ -102,7 +102,6 @@ def test_a_defence_keeps_the_accuracy_and_misleads_a_naive_attack(zoo, name):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_a_base_is_trained_once_and_comes_back_the_same(zoo):
     x, _ = zoo.test_images(4)
     first = zoo.trained("natural", 0)

@@ -10,7 +10,7 @@ from zoo import BROKEN, HONEST, evaluate_member
 from zoo.table import MARGIN
 
 FEW, MANY = 32, 48
-pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
+pytestmark = pytest.mark.slow
 FAMILIES = {
     "input rounding": "quantised",
     "shattered gradients": "shattered",
