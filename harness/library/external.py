@@ -1,5 +1,6 @@
 """Models that were not trained here: a factory in a Python file, or RobustBench's zoo."""
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,18 +8,25 @@ from typing import Any
 import torch
 from torch import nn
 
+from harness.api.data import Data
 from harness.api.errors import CodeFailed, HarnessError
 from harness.api.threat import Norm, Threat
 from harness.compute.checkpoints import load_weights
+from harness.compute.images import device_of
+from harness.compute.modes import evaluating
 from harness.datasets import load
 from harness.evaluation.job import examples_of
+from harness.evaluation.judge import Examples
 from harness.library import robustbench_compat
 from harness.library.evaluate import Evaluation, evaluate
+from harness.library.foreign import ForeignModel
 from harness.plan.defaults import setup_for, threat_for
 from harness.plan.settings import Settings
 from harness.plugins import import_file, load_plugins
 from harness.run.workspace import Workspace
+from harness.views.survey import kept_buffers
 
+log = logging.getLogger("harness")
 ROBUSTBENCH = "robustbench:"
 
 
@@ -42,9 +50,11 @@ def evaluate_external(
     data = load(workspace.dataset, workspace.data_root)
     threat = threat_for(setup_for(data).threat, norm, eps)
     network = external_model(model, weights, data.name, threat, workspace.data_root)
+    examples = examples_of(data.test.head(test_examples))
+    _compare_classes(network, examples, data)
     evaluation = evaluate(
         network,
-        *examples_of(data.test.head(test_examples)),
+        *examples,
         threat=threat,
         attacks=attacks,
         device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
@@ -53,6 +63,18 @@ def evaluate_external(
         limits=limits,
     )
     return threat, evaluation
+
+
+def _compare_classes(model: Callable[..., Any], examples: Examples, data: Data) -> None:
+    """Say so where the model has another number of outputs than the data set has classes."""
+    network = ForeignModel(model, torch.device("cpu"))
+    with evaluating(network), kept_buffers(network), torch.no_grad():
+        outputs = network(examples.at(torch.arange(len(examples.y))[:2], device_of(network))[0]).shape[-1]
+    if outputs != data.num_classes:
+        log.warning(
+            "the model has %d outputs, %s has %d classes: label 0 is %r here, label 1 %r, and so on; is it so there?",
+            *(outputs, data.name, data.num_classes, *(data.classes * 2)[:2]),
+        )
 
 
 def external_model(

@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -227,6 +228,26 @@ def test_strict_fails_unless_the_model_is_trusted_and_limits_are_settings(model_
     assert "verdict: trusted" in harness(*own, "--strict", "--set", "diagnostics.weak-evaluation.suspect=2")
     output = harness(*own, "--set", "protocol.lr=1", code=2)
     assert "unknown owner of a --set 'protocol'" in output
+
+
+def test_a_model_with_other_classes_than_the_data_is_said_to_have_them(tmp_path, caplog):
+    file = tmp_path / "wide.py"
+    file.write_text(MODEL.replace("64, 10", "64, 12"))
+    harness("evaluate", "--model", f"{file}:make", "--dataset", "digits", "--test-examples", 10, "--attacks", "fgsm")
+    assert "the model has 12 outputs, digits has 10 classes: label 0 is '0' here" in caplog.text
+
+
+def test_a_model_that_fails_is_one_line_and_its_traceback_is_kept(tmp_path):
+    file = tmp_path / "odd.py"
+    file.write_text("def make():\n    return lambda x: 1 / 0\n")
+    output = harness("evaluate", "--model", f"{file}:make", "--dataset", "digits", code=2)
+    (line,) = output.strip().splitlines()
+    assert line.startswith(
+        "error: the model fails on images (N, C, H, W) = (2, 1, 8, 8): ZeroDivisionError: division by"
+    )
+    kept = Path(line.rpartition("traceback: ")[2].rstrip(")"))
+    assert "lambda x: 1 / 0" in kept.read_text()
+    kept.unlink()
 
 
 def test_evaluate_refuses_what_is_no_model(model_file):
