@@ -131,21 +131,15 @@ def test_images_of_any_memory_layout_are_attacked():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "examples"),
-    [
-        ("pgd-at", 24),
-        pytest.param("pgd-at", 120, marks=pytest.mark.zoo),
-        pytest.param("reverse-attention", 120, marks=pytest.mark.zoo),
-    ],
-)
-def test_on_trained_networks_it_leaves_no_more_than_the_authors_code(zoo, name, examples):
+@pytest.mark.zoo
+@pytest.mark.parametrize("name", ["pgd-at", "reverse-attention"])
+def test_on_trained_networks_it_leaves_no_more_than_the_authors_code(zoo, name):
     """An honest and a masked one, on digits, in either precision; benchmarks/RESULTS.md has more of them.
 
     On the masked one both are searches by luck, so what only one of them breaks is set off against the other's.
     """
     model = BROKEN[name].make(zoo, 0) if name in BROKEN else zoo.trained(name, 0)
-    x, y = zoo.test_images(examples)
+    x, y = zoo.test_images(120)
 
     def stands(attack, precision):
         judged = judge(
@@ -157,4 +151,4 @@ def test_on_trained_networks_it_leaves_no_more_than_the_authors_code(zoo, name, 
     for precision in ("float32", "bfloat16"):
         ours = stands("autoattack", precision)
         missed, gained = int((ours & ~reference).sum()), int((reference & ~ours).sum())
-        assert missed <= examples // 100 + (gained if name in BROKEN else 0), (precision, missed, gained)
+        assert missed <= 1 + (gained if name in BROKEN else 0), (precision, missed, gained)

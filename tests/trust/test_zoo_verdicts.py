@@ -18,7 +18,7 @@ FAMILIES = {
     "saturated logits": "saturated-at",
     "randomised": "resized",
     "probabilities as output": "softmax",
-    "gated by the argmax": "reverse-attention-anonymous",
+    "gated by the argmax": "boosted-at",
     "false gradient": "decoy",
     "evasive": "evasive",
 }
