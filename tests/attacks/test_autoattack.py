@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 import torch
 from defended import Behind, stepped
-from oracles import linear_case, run, untrained
+from oracles import linear_case, many_of_untrained, run, untrained
 from torch import nn
 from zoo import BROKEN, THREAT
 
@@ -45,10 +45,7 @@ def test_a_linear_model_keeps_exactly_the_examples_beyond_the_margin(threat, cla
     "threat", [Threat("Linf", 0.004), pytest.param(Threat("L2", 0.04), marks=pytest.mark.zoo)], ids=str
 )
 def test_every_example_that_the_authors_code_breaks_is_broken(threat):
-    model, _, _ = untrained()
-    x = torch.rand(40, 3, 6, 6, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        y = model(x).argmax(1)
+    model, x, y = many_of_untrained(40)
     stands = {}
     for name in ("autoattack", "autoattack-reference"):
         x_adv = run(resolve(name), model, x, y, threat)

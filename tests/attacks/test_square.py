@@ -5,7 +5,7 @@ import math
 import pyautoattack.square
 import pytest
 import torch
-from oracles import boxed_linf_case, linear_case, untrained
+from oracles import boxed_linf_case, linear_case, many_of_untrained, untrained
 
 from harness.api.threat import Threat
 from harness.attacks.losses import margin
@@ -47,10 +47,7 @@ def test_at_the_bounds_of_the_image_it_is_exact_too():
 @pytest.mark.parametrize("threat", [Threat("Linf", 0.006), Threat("L2", 0.1)], ids=str)
 def test_of_what_the_authors_implementation_breaks_it_misses_next_to_nothing(threat):
     """Other random numbers, so a close call may fall to one and not to the other: two of a hundred at most."""
-    model, _, _ = untrained()
-    x = torch.rand(100, 3, 6, 6, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        y = model(x).argmax(1)
+    model, x, y = many_of_untrained(100)
     theirs = pyautoattack.square.SquareAttack(
         model, norm=threat.norm, eps=threat.eps, n_queries=1000, seed=0, resc_schedule=False
     )

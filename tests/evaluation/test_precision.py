@@ -3,7 +3,7 @@
 import pytest
 import torch
 from defended import Behind, Recorder, offset
-from oracles import linear_case, run, untrained
+from oracles import linear_case, many_of_untrained, run, untrained
 from torch import nn
 
 from harness.api.threat import Threat
@@ -62,10 +62,7 @@ def test_the_last_steps_are_in_float32(name):
 
 @pytest.mark.parametrize("threat", [Threat("Linf", 0.008), Threat("L2", 0.08)], ids=str)
 def test_low_precision_leaves_next_to_nothing_more_standing(threat):
-    model, _, _ = untrained()
-    x = torch.rand(200, 3, 6, 6, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        y = model(x).argmax(1)
+    model, x, y = many_of_untrained(200)
     recorder = Recorder(model)
     stands = {
         precision: judge(

@@ -94,6 +94,14 @@ def untrained() -> tuple[nn.Sequential, Tensor, Tensor]:
     return model, x, model(x).argmax(1)
 
 
+def many_of_untrained(count: int) -> tuple[nn.Sequential, Tensor, Tensor]:
+    """The same network with ``count`` other images, and the labels that it gives them."""
+    model, _, _ = untrained()
+    x = torch.rand(count, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        return model, x, model(x).argmax(1)
+
+
 class Threshold(nn.Module):
     """Class 1 where the mean exceeds 0.5: the Linf margin of a constant image v is |v - 0.5|."""
 

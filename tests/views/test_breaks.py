@@ -140,27 +140,32 @@ def test_a_model_that_answers_with_labels_from_outside_torch_is_asked_for_differ
     assert count() == 64 * len(case.x)
 
 
-def random_signs() -> Callable[[Tensor], Tensor]:
-    """The identity with a gradient of random signs, which a closure hides from whoever looks for custom functions."""
+def with_gradient(change: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The identity with a changed gradient, which a closure hides from whoever looks for custom functions."""
 
-    class Signs(torch.autograd.Function):
+    class Changed(torch.autograd.Function):
         @staticmethod
         def forward(ctx, x):
             return x * 1
 
         @staticmethod
         def backward(ctx, gradient):
-            random = torch.Generator().manual_seed(int(1e6 * float(gradient.abs().sum())) % 2**31)
-            return gradient * (torch.randint(2, gradient.shape, generator=random) * 2 - 1)
+            return change(gradient)
 
-    apply = Signs.apply
+    apply = Changed.apply
     return lambda x: apply(x)  # noqa: PLW0108 - the closure is the point
+
+
+def random_signs(gradient: Tensor) -> Tensor:
+    """Each entry with a sign drawn anew for each gradient, the same for the same one."""
+    random = torch.Generator().manual_seed(int(1e6 * float(gradient.abs().sum())) % 2**31)
+    return gradient * (torch.randint(2, gradient.shape, generator=random) * 2 - 1)
 
 
 def test_a_gradient_that_foretells_what_does_not_come_is_not_believed():
     """Neither the model's nor any view's: differences of the output find what lies well within the radius."""
     case = linear_case(THREAT, 10, shape=IMAGE)
-    model = Behind(case.model, random_signs())
+    model = Behind(case.model, with_gradient(random_signs))
     wide = Threat("Linf", 2 * THREAT.eps)
     views = derive(model, case.x, wide)
     assert set(views) == {"zeroth-order"}
@@ -188,18 +193,11 @@ def test_a_useless_gradient_beside_an_opaque_path_does_not_hide_it():
 def test_how_well_a_gradient_foretells(gradient, correlation):
     """A linear gap of two pixels; the gradient is a multiple of the right one, or knows one of the two: 1 / sqrt(2)."""
 
-    class Scaled(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            return x * 1
-
-        @staticmethod
-        def backward(ctx, incoming):
-            return incoming * torch.tensor(gradient, dtype=incoming.dtype)
+    scaled = with_gradient(lambda incoming: incoming * torch.tensor(gradient, dtype=incoming.dtype))
 
     class Pixels(nn.Module):
         def forward(self, x):
-            z = Scaled.apply(x.flatten(1))
+            z = scaled(x.flatten(1))
             return torch.cat([z, torch.full((len(x), 1), 9.0), torch.full((len(x), 1), -9.0)], 1)
 
     x, pair = torch.full((64, 1, 1, 2), 0.5), torch.tensor([[0, 1]]).expand(64, 2)
