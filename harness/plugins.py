@@ -21,9 +21,8 @@ from harness.api.data import datasets
 from harness.api.errors import CodeFailed, HarnessError
 from harness.api.method import methods
 from harness.api.model import models
-from harness.api.registry import Registry
+from harness.api.registry import BUILT_IN, GROUP, Registry
 
-GROUP = "harness.plugins"
 REGISTRIES: dict[str, Registry[Any]] = {
     "methods": methods,
     "models": models,
@@ -41,7 +40,7 @@ def code_of(entry: Any) -> str | None:
     their own.
     """
     module = sys.modules[entry.__module__]
-    if module.__name__.partition(".")[0] in ("harness", "methods") or not module.__file__:
+    if module.__name__.partition(".")[0] in BUILT_IN or not module.__file__:
         return None
     tree = ast.parse(Path(module.__file__).read_bytes())
     for node in ast.walk(tree):

@@ -100,6 +100,10 @@ class WorkspaceFiles:
         """Tables and plots."""
         return self.root / "reports"
 
+    def call(self, key: str) -> Path:
+        """What a call of ``harness run`` that is done was planned into."""
+        return self.root / "calls" / f"{key}.json"
+
     def job(self, job_id: str) -> JobFiles:
         """The files of one job."""
         return JobFiles(self.jobs / job_id)

@@ -7,6 +7,9 @@ from harness.api.errors import NameTaken, UnknownName
 
 T = TypeVar("T")
 
+GROUP = "harness.plugins"  # the entry-point group of modules that register names when they are imported
+BUILT_IN = frozenset({"harness", "methods"})  # the packages whose names ship with the harness
+
 
 class Registry(Generic[T]):
     """Names of one kind of thing, each with one owner."""

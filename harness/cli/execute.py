@@ -1,7 +1,7 @@
 """The commands that train and attack."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,9 +12,7 @@ from harness.plan.choices import ATTACKS
 from results.layout import WorkspaceFiles
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
-    from harness.plan.graph import Job
+    from harness.run.calls import Done
     from harness.run.workspace import Workspace
 
 DEFAULT_ATTACKS = ",".join(ATTACKS)
@@ -50,52 +48,84 @@ def run(
 
     Example: harness run --methods trades,trades-ancra --dataset cifar10 --seeds 3
     """
-    from functools import partial
-
-    from harness.plan.graph import Request
-    from harness.run.executors import executor_for
-    from harness.run.session import prepare
+    from harness.run.calls import key_of, recall
     from harness.run.workspace import Workspace
 
-    pool = executor_for(executor, workers)
+    words = {
+        "methods": names(methods),
+        "attacks": names(attacks),
+        "checkpoints": names(checkpoints),
+        "seeds": [*range(seed, seed + seeds)],
+        "model": model,
+        "norm": norm,
+        "eps": eps,
+        "epochs": epochs,
+        "train_examples": train_examples,
+        "test_examples": test_examples,
+        "settings": settings or [],
+    }
     here = Workspace.at(workspace, dataset, data_root, plugin or [])
-    ask = partial(
-        Request,
-        methods=names(methods),
-        attacks=names(attacks),
-        checkpoints=names(checkpoints),
-        seeds=range(seed, seed + seeds),
-        model=model,
-        norm=norm,
-        eps=_eps(eps),
-        epochs=epochs,
-        train_examples=train_examples,
-        test_examples=test_examples,
-        settings=settings or [],
-    )
-    _run_jobs(here, prepare(here, ask), pool, workspace, quiet=quiet)
+    key = key_of(here, words)
+    done = recall(here, key) if key else None
+    if done:
+        _show_done(here, done, WorkspaceFiles(workspace), quiet=quiet)
+    else:
+        _plan_and_run(here, words, key, executor, workers, WorkspaceFiles(workspace), quiet=quiet)
 
 
-def _run_jobs(here: "Workspace", jobs: "list[Job]", pool: "Executor", shown: Path, *, quiet: bool) -> None:
-    """Run the jobs and print what came of them; ``shown`` is the workspace as the user wrote it."""
-    from harness.run import session
+def _show_done(here: "Workspace", done: "Done", shown: WorkspaceFiles, *, quiet: bool) -> None:
+    """What a call prints that has nothing to do; ``shown`` is the workspace as the user wrote it."""
+    from harness.run.calls import is_current
     from results.store import Store
 
     console, store = Console(), Store.open(here.database)
     if not quiet:
-        console.print(session.describe(jobs), markup=False, highlight=False, soft_wrap=True)
+        console.print(done.description, markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{len(done.jobs)} jobs, {len(done.jobs)} done before", highlight=False)
+    written = [shown.reports / name for name in done.written] if is_current(here, done) else None
+    if written is None:
+        for job in done.jobs:
+            store.ingest(here.job(job).directory)
+    show_report(console, store, shown, done.evaluated, written)
+
+
+def _plan_and_run(
+    here: "Workspace",
+    words: dict[str, Any],
+    key: str | None,
+    executor: str,
+    workers: int | None,
+    shown: WorkspaceFiles,
+    *,
+    quiet: bool,
+) -> None:
+    """Plan, run the jobs, print what came of them, and keep the plan of a call that is done."""
+    from functools import partial
+
+    from harness.plan.graph import Request
+    from harness.run import session
+    from harness.run.calls import remember
+    from harness.run.executors import executor_for
+    from results.store import Store
+
+    pool = executor_for(executor, workers)
+    jobs = session.prepare(here, partial(Request, **{**words, "eps": _eps(words["eps"])}))
+    console, store, described = Console(), Store.open(here.database), session.describe(jobs)
+    if not quiet:
+        console.print(described, markup=False, highlight=False, soft_wrap=True)
     try:
         outcome = session.run(here, jobs, store, console, pool, quiet=quiet)
     except session.Interrupted:
         console.print("interrupted; everything finished is kept. The same command goes on where this one stopped.")
         raise typer.Exit(130) from None
     evaluated = {*outcome.done, *outcome.reused} & {job.id for job in jobs if job.needs}
-    if evaluated:
-        show_report(console, store, WorkspaceFiles(shown), evaluated)
+    written = show_report(console, store, shown, evaluated) if evaluated else []
     if outcome.failed:
         lost = len(outcome.failed) + len(outcome.blocked)
         console.print(f"{lost} of {len(jobs)} jobs failed or could not start; see harness status", style="red")
         raise typer.Exit(1)
+    if key:
+        remember(here, key, [job.id for job in jobs], evaluated, written, described)
 
 
 @app.command()

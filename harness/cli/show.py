@@ -1,5 +1,7 @@
 """What several commands print: the tables of a workspace, and one evaluated model."""
 
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -21,19 +23,29 @@ def open_store(workspace: WorkspaceFiles) -> "Store":
 
 
 def show_report(
-    console: Console, store: "Store", workspace: WorkspaceFiles, evaluations: set[str] | None = None
-) -> None:
-    """Write the tables and plots of these evaluations (None: of all), print the tables and where everything lies."""
+    console: Console,
+    store: "Store",
+    workspace: WorkspaceFiles,
+    evaluations: Collection[str] | None = None,
+    written: Sequence[Path] | None = None,
+) -> Sequence[Path]:
+    """Write the tables and plots of these evaluations (None: of all), print the tables and where everything lies.
+
+    ``written`` are their files where they are known to be up to date: then nothing is written. Returns the files.
+    """
     from reports.table import comparisons, to_terminal
-    from reports.write import write
     from results.queries import history, long_form
 
     frame = long_form(store, evaluations=evaluations, with_verdicts=True)
-    paths = write(frame, history(store), workspace.reports)
+    if written is None:
+        from reports.write import write
+
+        written = write(frame, history(store), workspace.reports)
     for comparison in comparisons(frame):
         console.print(to_terminal(comparison))
     console.print(f"database: {workspace.database}", f"tables and plots: {workspace.reports}", sep="\n")
-    console.print(*(f"  {path.name}" for path in paths), sep="\n", highlight=False)
+    console.print(*(f"  {path.name}" for path in written), sep="\n", highlight=False)
+    return written
 
 
 def show_evaluation(console: Console, title: str, evaluation: "Evaluation") -> None:

@@ -1,8 +1,7 @@
-"""Files that are whole or not there at all: text, weights and training state."""
+"""Weights and training state in files that are whole or not there at all."""
 
 import logging
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +10,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from harness.api.errors import HarnessError
+from harness.compute.files import write_atomically
 from harness.compute.weight_files import read_weights
 from harness.compute.wrappings import difference, misfit, tied, unwrapped
 
 log = logging.getLogger("harness")
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a file beside ``path``, flush it to disk and move it into place in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        write(part)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def save_text(path: Path, text: str) -> None:
-    """Readers see the old file or the new one, never half of one."""
-    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.api.data import Data, datasets
 from harness.datasets import embedded, folder, standard, tiny_imagenet
 
-__all__ = ["embedded", "folder", "load", "standard", "tiny_imagenet"]
+__all__ = ["embedded", "folder", "load", "stamp", "standard", "tiny_imagenet"]
 
 
 def load(name: str, root: Path) -> Data:
@@ -24,3 +24,17 @@ def load(name: str, root: Path) -> Data:
     if name.startswith(folder.PREFIX):
         return folder.load_folder(Path(name.removeprefix(folder.PREFIX)), root)
     return datasets[name](root)
+
+
+def stamp(name: str, root: Path) -> str | None:
+    """A text that stays the same as long as :func:`load` would give the same images, without loading them.
+
+    None for data sets that a plugin defines.
+
+    Raises:
+        HarnessError: for an image folder that cannot be read.
+    """
+    if name.startswith(folder.PREFIX):
+        return folder.folder_stamp(Path(name.removeprefix(folder.PREFIX)))
+    built_in = name in datasets and datasets[name].__module__.startswith(f"{__name__}.")
+    return f"{name} in {root}" if built_in else None

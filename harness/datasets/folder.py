@@ -51,16 +51,10 @@ def load_folder(path: Path, root: Path) -> Data:
     Raises:
         HarnessError: for a missing folder, a class without images or unknown to training, or an odd or broken image.
     """
-    try:
-        path = path.expanduser().resolve()
-        test_folder = path / "test" if _is_folder(path / "test") else path / "val"
-        train, test = _files(path / "train", path), _files(test_folder, path)
-        state = _state(path, train + test)
-    except (OSError, RuntimeError, ValueError) as error:  # links in a circle, an unknown ~user, null bytes
-        raise HarnessError(printable(f"the image folder {path} cannot be read: {error}")) from error
+    path, train, test, state = _splits(path)
     classes = sorted({file.label for file in train})
-    for label in sorted({file.label for file in test} - set(classes)):
-        what = f"the class folder {test_folder / label} has no counterpart {path / 'train' / label}"
+    for folder in sorted({file.path.parent for file in test if file.label not in classes}):
+        what = f"the class folder {folder} has no counterpart {path / 'train' / folder.name}"
         raise HarnessError(printable(what))
     _warn_of_numbers(path / "train", classes)
 
@@ -73,6 +67,26 @@ def load_folder(path: Path, root: Path) -> Data:
         return Data(f"{PREFIX}{printable(path.name)}", *splits, tuple(map(printable, classes)))
 
     return cached(root, f"imagefolder-{path.name}-{state}", build)
+
+
+def folder_stamp(path: Path) -> str:
+    """16 hexadecimal digits that change with the name, size or time of change of any image file in the folder.
+
+    Raises:
+        HarnessError: for a missing folder, or a class without images.
+    """
+    return _splits(path)[-1]
+
+
+def _splits(path: Path) -> tuple[Path, list[_File], list[_File], str]:
+    """The folder's absolute path, the image files of both splits in order, and their state in 16 digits."""
+    try:
+        path = path.expanduser().resolve()
+        test_folder = path / "test" if _is_folder(path / "test") else path / "val"
+        train, test = _files(path / "train", path), _files(test_folder, path)
+        return path, train, test, _state(path, train + test)
+    except (OSError, RuntimeError, ValueError) as error:  # links in a circle, an unknown ~user, null bytes
+        raise HarnessError(printable(f"the image folder {path} cannot be read: {error}")) from error
 
 
 def _warn_of_numbers(folder: Path, classes: Sequence[str]) -> None:

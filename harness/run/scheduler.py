@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from harness.api.errors import HarnessError
-from harness.compute.checkpoints import save_text
+from harness.compute.files import save_text
 from harness.plan.graph import Job
 from harness.run.executors.local import WorkerDied
 from harness.run.worker import JobFailed, run_job

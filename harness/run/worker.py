@@ -22,7 +22,7 @@ from filelock import FileLock
 from harness.api.data import Data
 from harness.api.errors import HarnessError
 from harness.api.specs import AnySpec, EvaluateSpec, TrainSpec, job_id, parse_spec
-from harness.compute.checkpoints import save_text, write_atomically
+from harness.compute.files import save_text, write_atomically
 from harness.datasets import load
 from harness.evaluation.job import evaluate_job
 from harness.plugins import load_plugins

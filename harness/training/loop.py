@@ -18,7 +18,8 @@ from harness.api.method import Step
 from harness.api.specs import TrainSpec
 from harness.api.threat import Threat
 from harness.compute.ascent import ascend
-from harness.compute.checkpoints import load_state, save_state, save_text, save_weights
+from harness.compute.checkpoints import load_state, save_state, save_weights
+from harness.compute.files import save_text
 from harness.compute.images import augment, to_float
 from harness.compute.modes import computing_in, evaluating, to_channels_last
 from harness.compute.randomness import generator, seeded

@@ -28,9 +28,9 @@ def finished(tmp_path_factory):
     return workspace, arguments, harness(*arguments)
 
 
-HELP = """
+IMPORTS = """
 import runpy, sys
-sys.argv = ["harness", "--help"]
+sys.argv[0] = "harness"
 try:
     runpy.run_module("harness", run_name="__main__")
 finally:
@@ -39,12 +39,19 @@ finally:
 HEAVY = {"torch", "numpy", "scipy", "pandas", "matplotlib", "sqlalchemy", "pydantic", "jinja2"}
 
 
+def shown_and_imported(*arguments):
+    """What ``python -m harness ARGUMENTS`` prints in a new process, and the modules that it imports."""
+    command = [sys.executable, "-c", IMPORTS, *map(str, arguments)]
+    shown, _, imported = subprocess.run(command, capture_output=True, text=True, check=True).stdout.partition(
+        "imported: "
+    )
+    return shown, imported.split()
+
+
 def test_help_imports_nothing_that_takes_time():
     """``python -m harness --help`` in a new process: no more modules than typer's own help and some dozens of ours."""
-    done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=True)
-    shown, _, imported = done.stdout.partition("imported: ")
+    shown, modules = shown_and_imported("--help")
     assert "Usage: harness" in shown
-    modules = imported.split()
     assert HEAVY & set(modules) == set()
     assert len(modules) < 500
 
@@ -78,8 +85,26 @@ def test_a_run_prints_the_table_and_says_where_everything_lies(finished):
 
 
 def test_the_same_command_again_finds_everything_done(finished):
-    _, arguments, _ = finished
-    assert "22 jobs, 22 done before" in harness(*arguments)
+    """What is printed is the same whether it was planned anew or recalled, which takes neither torch nor figures."""
+    workspace, arguments, _ = finished
+    recalled, modules = shown_and_imported(*arguments)
+    assert "22 jobs, 22 done before" in recalled
+    assert {"torch", "sklearn", "matplotlib"} & set(modules) == set()
+    for call in (workspace / "calls").iterdir():
+        call.unlink()
+    planned, modules = shown_and_imported(*arguments)
+    assert planned == recalled
+    assert "torch" in modules
+
+
+def test_a_deleted_report_and_database_come_back_with_the_same_command(finished):
+    workspace, arguments, _ = finished
+    before = harness(*arguments)
+    (workspace / "harness.db").unlink()
+    for file in (workspace / "reports").iterdir():
+        file.unlink()
+    assert harness(*arguments) == before
+    assert (workspace / "reports" / "accuracy.png").is_file()
 
 
 def test_results_csv_has_the_columns_that_scripts_rely_on(finished):

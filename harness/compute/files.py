@@ -1,0 +1,23 @@
+"""Files that are whole or not there at all, written without torch."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a file beside ``path``, flush it to disk and move it into place in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        write(part)
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def save_text(path: Path, text: str) -> None:
+    """Readers see the old file or the new one, never half of one."""
+    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
