@@ -1,6 +1,7 @@
 """Run one job in its directory: the only code that a worker process executes."""
 
 import contextlib
+import filecmp
 import json
 import logging
 import platform
@@ -25,6 +26,7 @@ from harness.api.specs import AnySpec, EvaluateSpec, TrainSpec, job_id, parse_sp
 from harness.compute.files import save_text, write_atomically
 from harness.datasets import load
 from harness.evaluation.job import evaluate_job
+from harness.evaluation.judge import Report
 from harness.plugins import load_plugins
 from harness.run.workspace import Workspace
 from harness.training.loop import train
@@ -78,14 +80,12 @@ def _run(files: JobFiles, workspace: Workspace, device: torch.device) -> None:
         save_text(files.progress, json.dumps(progress))
 
     if isinstance(spec, EvaluateSpec):
-        judgement, outcome = evaluate_job(spec, data, device, files, report)
-        verdicts = judgement.verdicts.numpy()
-        write_atomically(files.verdicts, lambda part: _save_array(part, verdicts))
+        outcome = _same_as_best(spec, files) or _evaluate(spec, data, device, files, report)
     elif isinstance(spec, TrainSpec):
         outcome = train(spec, data, device, files, report)
     else:
         outcome = diagnose_job(spec, data, device, files)
-    result = {
+    about = {
         "id": job_id(spec),
         "kind": spec.kind,
         "started": started.isoformat(),
@@ -94,11 +94,36 @@ def _run(files: JobFiles, workspace: Workspace, device: torch.device) -> None:
         "device": _device_name(device),
         "versions": _versions(),
         "code": _code_version(),
-        **outcome,
     }
-    save_text(files.result, json.dumps(result, indent=1))
+    save_text(files.result, json.dumps({**about, **outcome, **about}, indent=1))
     shutil.rmtree(files.state, ignore_errors=True)
     files.progress.unlink(missing_ok=True)
+
+
+def _evaluate(spec: EvaluateSpec, data: Data, device: torch.device, files: JobFiles, report: Report) -> dict[str, Any]:
+    judgement, outcome = evaluate_job(spec, data, device, files, report)
+    verdicts = judgement.verdicts.numpy()
+    write_atomically(files.verdicts, lambda part: _save_array(part, verdicts))
+    return outcome
+
+
+def _same_as_best(spec: EvaluateSpec, files: JobFiles) -> dict[str, Any] | None:
+    """The outcome of the same attack on ``best``, where ``last`` has the very same weights; None if there is none.
+
+    It depends on nothing else: not on the checkpoint's name. A worker that is at it is waited for.
+    """
+    twin = files.sibling(job_id(spec.model_copy(update={"checkpoint": "best"})))
+    if twin.id == files.id or not twin.spec.exists():
+        return None
+    trained = [files.sibling(name) for name in (spec.train_id, *(each.train_id for each in spec.siblings))]
+    if not all(filecmp.cmp(each.weights("best"), each.weights("last"), shallow=False) for each in trained):
+        return None
+    with FileLock(twin.lock):
+        if not twin.result.exists():
+            return None
+    log.info("the weights are those of best, and so is the outcome of %s", twin.id)
+    write_atomically(files.verdicts, lambda part: shutil.copyfile(twin.verdicts, part))
+    return {**json.loads(twin.result.read_text()), "same_as": twin.id}
 
 
 def _save_array(path: Path, array: np.ndarray) -> None:

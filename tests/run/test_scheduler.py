@@ -1,13 +1,16 @@
 """The job graph on a real executor, with real jobs."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import shared_work
+import torch
 from results_jobs import jobs
+from safetensors.torch import load_file, save_file
 
 from harness.api.specs import TrainSpec
 from harness.plan.graph import Request, plan
@@ -42,6 +45,13 @@ class Recorder:
         pass
 
 
+QUICK = {"attacks": ["fgsm"], "checkpoints": ["last"], "epochs": 1, "train_examples": 200, "test_examples": 20}
+
+
+def asked_for(digits, *checkpoints):
+    return plan(Request(methods=["pgd-at"], data=digits, **QUICK | {"attacks": ["pgd-2"], "checkpoints": checkpoints}))
+
+
 @pytest.fixture
 def run(tmp_path, digits):
     """Plan and run methods inline in a workspace of their own; returns outcome, recorder and store."""
@@ -50,8 +60,7 @@ def run(tmp_path, digits):
     store = Store.open(tmp_path / "harness.db")
 
     def go(methods, **changes):
-        quick = {"attacks": ["fgsm"], "checkpoints": ["last"], "epochs": 1, "train_examples": 200, "test_examples": 20}
-        asked = plan(Request(methods=methods, data=digits, **quick | changes))
+        asked = plan(Request(methods=methods, data=digits, **QUICK | changes))
         recorder = Recorder()
         outcome = Scheduler(place, store, InlineExecutor(Slot("cpu", 1)), recorder).run(asked)
         return outcome, recorder, store
@@ -67,6 +76,44 @@ def test_every_job_is_done_once_and_a_second_run_finds_it_done(run):
     assert (len(second.done), len(second.reused)) == (0, 4)
     assert recorder.events == []
     assert long_form(store).equals(before)
+
+
+def outcome_of(place, job):
+    """The ``result.json`` and the bytes of the verdicts of an evaluation."""
+    files = place.job(job.id)
+    return json.loads(files.result.read_text()), files.verdicts.read_bytes()
+
+
+def evaluations(jobs, checkpoint, attack):
+    found = [job for job in jobs if job.spec.kind == "evaluate"]
+    return [job for job in found if (job.spec.checkpoint, job.spec.attack.name) == (checkpoint, attack)]
+
+
+def test_the_last_weights_are_attacked_once_where_they_are_the_best(run, tmp_path, digits):
+    """After one epoch they are. What is copied is what attacking them finds: a run of ``last`` alone finds it too."""
+    run(["pgd-at"], checkpoints=["best", "last"], attacks=["pgd-2"])
+    [best], [last] = (evaluations(asked_for(digits, "best", "last"), name, "pgd-2") for name in ("best", "last"))
+    place = Workspace(tmp_path, "digits", tmp_path / "data", (PLUGIN,))
+    (copied, verdicts), (attacked, _) = outcome_of(place, last), outcome_of(place, best)
+    assert copied["same_as"] == best.id
+    assert (copied["id"], copied["details"]) == (last.id, attacked["details"])
+    shutil.rmtree(place.job(best.id).directory)
+    shutil.rmtree(place.job(last.id).directory)
+    run(["pgd-at"], checkpoints=["last"], attacks=["pgd-2"])
+    alone, own = outcome_of(place, last)
+    assert "same_as" not in alone
+    assert (alone["details"], own) == (copied["details"], verdicts)
+
+
+def test_other_weights_are_attacked_for_themselves(run, tmp_path, digits):
+    run(["pgd-at"], checkpoints=["last"])
+    [training, *_] = jobs = asked_for(digits, "best", "last")
+    place = Workspace(tmp_path, "digits", tmp_path / "data", (PLUGIN,))
+    best = place.job(training.id).weights("best")
+    save_file({name: torch.zeros_like(tensor) for name, tensor in load_file(best).items()}, best)
+    run(["pgd-at"], checkpoints=["best", "last"], attacks=["pgd-2"])
+    [last] = evaluations(jobs, "last", "pgd-2")
+    assert "same_as" not in outcome_of(place, last)[0]
 
 
 def test_one_failed_job_stops_only_those_that_need_it(run, tmp_path):
