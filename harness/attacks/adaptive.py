@@ -1,9 +1,10 @@
 """The attack of someone who knows the defence: Auto-PGD on every stand-in, judged by the real model."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,30 +19,24 @@ from harness.compute.modes import evaluating, frozen
 
 # Views of this name are other models, of related methods: what fools them is tried on the model under attack.
 TRANSFER = "transfer:"
-
-
-class _Run(NamedTuple):
-    """One run of Auto-PGD: which loss of which stand-in; ``rank`` counts the targets, 0 for untargeted losses."""
-
-    loss: Loss
-    view: str
-    rank: int = 0
-
-    @property
-    def part(self) -> str:
-        return f"{self.loss} on {self.view}"
+# A short run, which shows whether a stand-in is of any use, has this share of the steps.
+_SHORT = 1 / 4
+# So many runs in a row that break nothing end a loss.
+_PATIENCE = 2
 
 
 @attack("adaptive")
 @dataclass(frozen=True, kw_only=True)
 class Adaptive:
-    """Auto-PGD on the model and on each of its views in turn, each run on what still stands.
+    """Auto-PGD on the model and on each of its views, each run on what still stands.
 
-    The gradient is a stand-in's; the real model judges every iterate. For each stand-in first the cross-entropy, then
-    the untargeted difference of logits (DLR; the margin where there are but two classes), then the targeted DLR
-    towards the best other class, and towards the next up to ``targets`` with the model and the stand-ins that have
-    broken something. A stand-in with an attribute ``aimed`` is called with the images and the target classes, and
-    serves the targeted losses alone. Models of related methods come last, with the untargeted losses. A model whose
+    The gradient is a stand-in's; the real model judges every iterate. Where there are views, short runs come first, of
+    a quarter of the steps: on every stand-in the cross-entropy, the untargeted difference of logits (DLR; the margin
+    where there are but two classes), and the targeted DLR towards the best other class. Then the model and the
+    stand-ins that have broken something are followed at full length: the three losses, and the targeted one towards
+    the next classes up to ``targets``, each on one stand-in after another from the one that broke most so far, until
+    two in a row break nothing. A stand-in with an attribute ``aimed`` is called with the images and the target classes,
+    and serves the targeted losses alone. Models of related methods come last, with the untargeted losses. A model whose
     forward pass is random counts as fooled when it is wrong five times in a row. After Tramer et al. 2020,
     https://arxiv.org/abs/2002.08347, and Croce & Hein 2020, https://arxiv.org/abs/2003.01690.
     """
@@ -60,28 +55,57 @@ class Adaptive:
     ) -> Proposal:
         """See :class:`harness.api.attack.Attack`; a part is a loss on a view."""
         stand_ins = {"model": model, **views}
-        survivors, useful = Survivors(x, y), {"model"}
         with evaluating(*stand_ins.values()), frozen(*stand_ins.values()):
-            criterion = Criterion(model, x)
-            auto_pgd = Searches(criterion, threat, generator, self.steps).auto_pgd
-            for run in self._runs(stand_ins):
-                if not len(survivors):
-                    break
-                if (run.rank and not 4 <= criterion.classes > run.rank) or (run.rank > 1 and run.view not in useful):
-                    continue
-                ranks = (run.rank,) if run.rank else ()
-                search = partial(auto_pgd, loss=run.loss, ranks=ranks, stand_in=stand_ins[run.view])
-                if survivors.attack(run.part, search):
-                    useful.add(run.view)
-        return survivors.proposal()
+            runs = _Runs(Searches(Criterion(model, x), threat, generator, self.steps), stand_ins, Survivors(x, y))
+            self._attack(runs)
+        return runs.survivors.proposal()
 
-    def _runs(self, stand_ins: Views) -> Iterator[_Run]:
-        """In the order in which they cost: what fools many first, other models after all of the model's own."""
-        own = [name for name in stand_ins if not name.startswith(TRANSFER)]
-        untargeted = [name for name in own if not is_aimed(stand_ins[name])]
-        yield from (_Run("cross-entropy", name) for name in untargeted)
-        yield from (_Run("dlr", name) for name in untargeted)
-        yield from (_Run("targeted dlr", name, rank) for rank in range(1, self.targets + 1) for name in own)
-        others = [name for name in stand_ins if name not in own]
-        yield from (_Run("cross-entropy", name) for name in others)
-        yield from (_Run("dlr", name) for name in others)
+    def _attack(self, runs: "_Runs") -> None:
+        own = [name for name in runs.stand_ins if not name.startswith(TRANSFER)]
+        others = [name for name in runs.stand_ins if name not in own]
+        if len(own) > 1:
+            for loss, rank in self._losses(targets=1):
+                for name in own:
+                    runs.run(loss, rank, name, steps=max(round(_SHORT * self.steps), 1))
+        chosen = [name for name in own if name == "model" or runs.broken[name]]
+        for loss, rank in self._losses(self.targets):
+            runs.follow(loss, rank, chosen)
+        for loss, rank in self._losses(targets=0):
+            runs.follow(loss, rank, others)
+
+    def _losses(self, targets: int) -> Iterator[tuple[Loss, int]]:
+        """In the order in which they pay; a targeted loss with the rank of its target, the others with 0."""
+        yield from (("cross-entropy", 0), ("dlr", 0))
+        yield from (("targeted dlr", rank) for rank in range(1, targets + 1))
+
+
+@dataclass
+class _Runs:
+    """Runs of Auto-PGD on the examples that still stand; ``broken`` counts those that fell by each stand-in."""
+
+    searches: Searches
+    stand_ins: Views
+    survivors: Survivors
+    broken: Counter[str] = field(default_factory=Counter)
+
+    def run(self, loss: Loss, rank: int, name: str, steps: int) -> None:
+        """One run, unless the loss needs other classes than there are, or a target that there is not."""
+        stand_in = self.stand_ins[name]
+        if (rank and not 4 <= self.searches.criterion.classes > rank) or (is_aimed(stand_in) and not rank):
+            return
+        search = partial(
+            replace(self.searches, steps=steps).auto_pgd, loss=loss, ranks=(rank,) if rank else (), stand_in=stand_in
+        )
+        before = len(self.survivors)
+        self.survivors.attack(f"{loss} on {name}", search)
+        self.broken[name] += before - len(self.survivors)
+
+    def follow(self, loss: Loss, rank: int, names: Iterable[str]) -> None:
+        """Runs of full length from the stand-in that broke most so far on, until two in a row break nothing."""
+        idle = 0
+        for name in sorted(names, key=lambda name: -self.broken[name]):
+            before = len(self.survivors)
+            self.run(loss, rank, name, self.searches.steps)
+            idle = 0 if len(self.survivors) < before else idle + 1
+            if idle == _PATIENCE:
+                return

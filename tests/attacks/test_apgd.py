@@ -1,6 +1,7 @@
 """Auto-PGD agrees with its reference, and the adaptive attack follows a view where the model's own gradient lies."""
 
 import logging
+from collections import Counter
 
 import pyautoattack.autopgd_base
 import pytest
@@ -11,10 +12,14 @@ from torch import nn
 
 from harness.api.threat import Threat
 from harness.attacks import resolve
-from harness.attacks.adaptive import TRANSFER, Adaptive
+from harness.attacks.adaptive import TRANSFER, Adaptive, _Runs
 from harness.attacks.losses import cross_entropy, dlr
 from harness.attacks.reference import quiet
 from harness.attacks.search.apgd import apgd
+from harness.attacks.search.criterion import Criterion
+from harness.attacks.search.searches import Searches
+from harness.attacks.search.survivors import Survivors
+from harness.compute.modes import evaluating, frozen
 from harness.evaluation.verify import still_correct
 
 LOGGER = logging.getLogger("auto-attack")
@@ -165,6 +170,43 @@ def test_adaptive_believes_the_model_and_not_the_view():
     views = {"gullible": Opposite(case.model), **model.attack_views()}
     x_adv = run(Adaptive(steps=20), model, x, case.y, case.threat, views)
     assert torch.equal(still_correct(model, x, case.y, x_adv, case.threat), case.robust)
+
+
+class Counted(nn.Module):
+    """Counts how often it is asked."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.calls = inner, 0
+
+    def forward(self, x):
+        self.calls += 1
+        return self.inner(x)
+
+
+def test_stand_ins_that_break_nothing_get_short_runs_alone():
+    """A quarter of 20 steps and the start, for each of three losses, and once for the targets; then no more."""
+    case = linear_case(Threat("Linf", 0.125), 4)
+    model, x = Masked(case.model), (64 * case.x).round() / 64
+    assert case.robust.any()  # so that runs go on to the end
+    views = {"useless": Counted(Opposite(case.model)), "own": Counted(case.model)}
+    run(Adaptive(steps=20), model, x, case.y, case.threat, views)
+    short = 3 * (5 + 1) + 1
+    assert views["useless"].calls == short
+    # Then all losses at full length, the targeted one for three targets.
+    assert views["own"].calls == short + 5 * (20 + 1) + 3
+
+
+def test_a_loss_is_left_after_two_runs_in_a_row_that_break_nothing():
+    """Three stand-ins, of which each has broken one of three images beforehand; nothing more can be broken."""
+    case = linear_case(Threat("Linf", 0.125), 4)
+    stand_ins = {name: Counted(case.model) for name in ("first", "second", "third")}
+    with evaluating(case.model), frozen(case.model):
+        survivors = Survivors(case.x[case.robust], case.y[case.robust])
+        searches = Searches(Criterion(case.model, case.x), case.threat, torch.Generator().manual_seed(0), 10)
+        runs = _Runs(searches, stand_ins, survivors, Counter(first=1, second=3, third=2))
+        runs.follow("cross-entropy", 0, stand_ins)
+    assert {name: each.calls for name, each in stand_ins.items()} == {"first": 0, "second": 11, "third": 11}
 
 
 class Aimed(nn.Module):
