@@ -1,6 +1,12 @@
-"""The methods as every table and figure shows them: their order, and a colour for each."""
+"""The methods as every table and figure shows them: their order, their labels, and a colour for each."""
 
-from collections.abc import Iterable
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+from zlib import crc32
+
+from results.labels import method_label, method_of, protocol_labels
 
 # In the order in which the built-in ones are registered (a test compares). Okabe & Ito 2008
 # (https://jfly.uni-koeln.de/color/) and Tol 2021 (https://personal.sron.nl/~pault/): light for a base method, dark for
@@ -20,7 +26,8 @@ BUILT_IN = {
     "mart-anc": "#44aa99",
     "mart-ra": "#332288",
 }
-_OTHERS = ("#000000", "#ee3377", "#33bbee", "#ddaa33", "#aa3377", "#228833")
+_OTHERS = ("#000000", "#ee3377", "#66aa00", "#6644ff", "#00ccbb", "#885533", "#ff5500", "#bbaa00")
+_LIGHTEST = 0.5  # share of white
 
 
 def ordered_methods(names: Iterable[str]) -> list[str]:
@@ -29,9 +36,45 @@ def ordered_methods(names: Iterable[str]) -> list[str]:
     return sorted(dict.fromkeys(names), key=lambda name: place.get(name, len(place)))
 
 
-def colours(methods: Iterable[str]) -> dict[str, str]:
-    """A colour for each method; those without one of their own take turns in the order of the tables."""
-    names = ordered_methods(methods)
-    others = [name for name in names if name not in BUILT_IN]
-    turns = {name: _OTHERS[index % len(_OTHERS)] for index, name in enumerate(others)}
-    return {name: BUILT_IN.get(name) or turns[name] for name in names}
+def labels(trainings: Iterable[Mapping[Any, Any]]) -> dict[tuple[str, str], str]:
+    """The label of each method and protocol among the rows of one setting, in the order of :func:`ordered_methods`."""
+    protocols: dict[str, dict[str, str]] = defaultdict(dict)
+    for row in trainings:
+        protocols[row["method"]][row["protocol"]] = row["params"]
+    return {
+        (method, protocol): method_label(method, text)
+        for method in ordered_methods(protocols)
+        for protocol, text in protocol_labels(
+            {name: json.loads(params) for name, params in protocols[method].items()}
+        ).items()
+    }
+
+
+def colours(shown: Iterable[str]) -> dict[str, str]:
+    """A colour for each label; the protocols of one method are shades of its colour, from dark to light.
+
+    A plugin's method has one that its name decides, unless another in the figure has it already.
+    """
+    families: dict[str, list[str]] = defaultdict(list)
+    for label in dict.fromkeys(shown):
+        families[method_of(label)].append(label)
+    hues: dict[str, str] = {}
+    for method in ordered_methods(families):
+        hues[method] = BUILT_IN.get(method) or _other(method, hues.values())
+    return {
+        label: _lighter(hues[method], _LIGHTEST * place / max(len(members) - 1, 1))
+        for method, members in families.items()
+        for place, label in enumerate(members)
+    }
+
+
+def _other(method: str, taken: Collection[str]) -> str:
+    start = crc32(method.encode()) % len(_OTHERS)
+    turns = (*_OTHERS[start:], *_OTHERS[:start])
+    return next((colour for colour in turns if colour not in taken), turns[0])
+
+
+def _lighter(colour: str, share: float) -> str:
+    """The colour ``#rrggbb`` with this share of white."""
+    parts = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    return "#" + "".join(f"{round(part + (255 - part) * share):02x}" for part in parts)

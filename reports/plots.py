@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import ceil
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import matplotlib.style
@@ -12,8 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from reports.methods import colours, ordered_methods
-from reports.table import Cell, Comparison, Row, comparisons
+from reports.methods import colours, labels
+from reports.table import Cell, Comparison, Row
 from results.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -47,24 +48,18 @@ def style() -> Iterator[None]:
         yield
 
 
-def accuracy_bars(frame: "DataFrame") -> Figure:
-    """Accuracy in % by attack and method at the best checkpoint, one panel for each data set, model and threat.
+def accuracy_bars(table: Comparison) -> Figure:
+    """Accuracy in % by attack and method of one table.
 
     Error bars are 95 % Wilson intervals, or sample standard deviations where a method has several seeds. The bars of a
     masked method are hatched.
-
-    Raises:
-        HarnessError: if the frame is empty or not the long form of the results.
     """
-    tables = comparisons(frame)
-    best = [table for table in tables if table.checkpoint == "best"] or tables
-    palette = colours(row.method for table in best for row in table.rows)
+    palette = colours(row.method for row in table.rows)
     with style():
-        figure = Figure(figsize=(_WIDTH, 0.5 + 2.4 * len(best)))
-        for axes, table in zip(figure.subplots(len(best), squeeze=False)[:, 0], best, strict=True):
-            _bars(axes, table, palette)
+        figure = Figure(figsize=(_WIDTH, 2.9))
+        _bars(figure.subplots(), table, palette)
         handles = [Patch(facecolor=colour, label=name) for name, colour in palette.items()]
-        if any(row.verdict == "masked" for table in best for row in table.rows):
+        if any(row.verdict == "masked" for row in table.rows):
             handles.append(Patch(facecolor="white", edgecolor="black", hatch="/////", label="masked"))
         figure.legend(handles=handles, loc="outside upper center", ncols=min(4, len(handles)), frameon=False)
     return figure
@@ -109,10 +104,10 @@ def _errors(cell: Cell) -> tuple[float, float]:
 
 
 def training_curves(history: "DataFrame") -> Figure:
-    """Validation accuracy in % over epochs, natural (dashed) and robust (solid), one panel for each method.
+    """Validation accuracy in % over epochs, natural (dashed) and robust (solid), of the trainings of one setting.
 
-    Data sets and models have panels of their own; seeds are lines of one panel. A dot marks the epoch of each best
-    checkpoint: the highest robust accuracy, then the highest natural one, then the first.
+    One panel for each method, and for each protocol of a method that was trained under several; seeds are lines of one
+    panel. A dot marks the epoch of each best checkpoint, as the training chose it.
 
     Raises:
         HarnessError: if there is no epoch with validation accuracies.
@@ -120,16 +115,17 @@ def training_curves(history: "DataFrame") -> Figure:
     measured = history[history["validation_robust"].notna() & history["validation_natural"].notna()]
     if measured.empty:
         raise HarnessError("there are no training curves yet: run `harness run --methods all` first")
-    panels = _panels(measured)
+    panels = labels(measured.to_dict("records"))
     columns = min(4, len(panels))
     rows = ceil(len(panels) / columns)
-    palette = colours(measured["method"])
+    palette = colours(panels.values())
     with style():
         figure = Figure(figsize=(_WIDTH, 0.5 + 1.6 * rows))
         grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-        for place, (axes, (title, panel)) in enumerate(zip(grid.flat, panels, strict=False)):
-            _curves(axes, panel, palette[panel["method"].iloc[0]])
-            axes.set_title(title)
+        for place, (axes, (protocol, label)) in enumerate(zip(grid.flat, panels.items(), strict=False)):
+            own = (measured[["method", "protocol"]] == list(protocol)).all(axis=1)
+            _curves(axes, measured[own], palette[label])
+            axes.set_title(_wrapped(label))
             axes.tick_params(labelbottom=place + columns >= len(panels))
         for axes in grid.flat[len(panels) :]:
             axes.remove()
@@ -141,15 +137,10 @@ def training_curves(history: "DataFrame") -> Figure:
     return figure
 
 
-def _panels(history: "DataFrame") -> list[tuple[str, "DataFrame"]]:
-    settings = history[["dataset", "model"]].drop_duplicates()
-    panels = []
-    for dataset, model in settings.itertuples(index=False):
-        own = history[(history["dataset"] == dataset) & (history["model"] == model)]
-        for method in ordered_methods(own["method"]):
-            title = method if len(settings) == 1 else f"{method}\n{dataset}, {model}"
-            panels.append((title, own[own["method"] == method]))
-    return panels
+def _wrapped(label: str) -> str:
+    """The label in lines that fit above a panel, what it is trained with below the method."""
+    method, _, settings = label.partition(" (")
+    return "\n".join([method, *wrap(f"({settings}", 28)]) if settings else label
 
 
 def _curves(axes: Axes, panel: "DataFrame", colour: str) -> None:
@@ -158,9 +149,7 @@ def _curves(axes: Axes, panel: "DataFrame", colour: str) -> None:
         alone = "." if len(epochs) == 1 else None
         for column, line, width in (("validation_natural", "--", 1.0), ("validation_robust", "-", 1.3)):
             axes.plot(epochs["epoch"], 100 * epochs[column], line, color=colour, linewidth=width, marker=alone)
-        best = epochs.sort_values(
-            ["validation_robust", "validation_natural", "epoch"], ascending=[False, False, True]
-        ).iloc[0]
+        best = epochs[epochs["epoch"] == epochs["best_epoch"]]
         axes.plot(best["epoch"], 100 * best["validation_robust"], "o", color=colour, markersize=4, clip_on=False)
 
 

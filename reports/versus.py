@@ -1,7 +1,11 @@
 """Two methods against each other, in a sentence."""
 
+import re
+import shlex
+from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
+from reports.methods import labels
 from reports.table.build import SETTING, check, comparison
 from reports.table.comparison import Comparison
 from results.compare import compare, sentence
@@ -26,8 +30,8 @@ def versus(
     """Who wins, by how much and how sure, and what speaks against believing either.
 
     ``frame`` is the long form with ``verdicts``, and may have ``verdict`` and ``why``. ``first`` and ``second`` are
-    methods; one that was trained under several protocols is named with its protocol, ``trades@4fee9c``. ``choices``
-    are a ``dataset``, ``model`` or ``threat``.
+    methods; one that was trained under several protocols is named as the tables name it, ``trades (beta=3)``, or with
+    the id of its protocol, ``trades@4fee9c``. ``choices`` are a ``dataset``, ``model`` or ``threat``.
 
     Raises:
         HarnessError: if something is unknown, ambiguous or was not attacked alike; the message lists what there is.
@@ -54,10 +58,24 @@ def versus(
 
 
 def _method(frame: "DataFrame", name: str) -> "DataFrame":
-    """The rows of ``METHOD`` or ``METHOD@PROTOCOL``."""
-    method, _, protocol = (part.strip() for part in name.partition("@"))
-    rows = _only(frame, "method", method, "method")
-    return _only(rows, "protocol", protocol, f"protocol of {method}") if protocol else rows
+    """The rows of ``METHOD``, of ``METHOD@PROTOCOL``, or of the label that the tables have for it."""
+    asked = re.fullmatch(r"\s*(?P<method>.*?)\s*(?:@\s*(?P<protocol>\w*)|\((?P<settings>.*)\))?\s*", name)
+    assert asked
+    rows = _only(frame, "method", asked["method"], "method")
+    if asked["protocol"]:
+        return _only(rows, "protocol", asked["protocol"], f"protocol of {asked['method']}")
+    if asked["settings"]:
+        return _only(_labelled(rows), "label", f"{asked['method']} ({asked['settings']})", "row")
+    return rows
+
+
+def _labelled(rows: "DataFrame") -> "DataFrame":
+    """The rows with a column ``label``: what the tables of their setting call them."""
+    shown: dict[tuple[Hashable, ...], str] = {}
+    for setting, own in rows.groupby(list(SETTING), sort=False):
+        shown |= {(*setting, *place): label for place, label in labels(own.to_dict("records")).items()}
+    keys = rows[[*SETTING, "method", "protocol"]].itertuples(index=False, name=None)
+    return rows.assign(label=[shown[key] for key in keys])
 
 
 def _chosen(rows: "DataFrame", name: str, wanted: dict[str, str]) -> "DataFrame":
@@ -84,7 +102,7 @@ def _common_setting(first: str, second: str, one: "DataFrame", other: "DataFrame
         )
     if len(common) > 1:
         raise HarnessError(
-            f"{first} and {second} can be compared on {_list(common)}: choose one with --dataset, --model or --threat"
+            f"{first} and {second} can be compared on {_list(common)}: choose one with {_options(common)}"
         )
     return dict(zip(SETTING, common.pop(), strict=True))
 
@@ -97,14 +115,22 @@ def _list(settings: set[tuple[str, ...]]) -> str:
     return " or ".join(sorted(", ".join(setting) for setting in settings))
 
 
+def _options(settings: set[tuple[str, ...]]) -> str:
+    """The options that choose each of the settings, ready to be pasted."""
+    several = [place for place, values in enumerate(zip(*settings, strict=True)) if len(set(values)) > 1]
+    return " or ".join(
+        " ".join(f"--{SETTING[place]} {shlex.quote(setting[place])}" for place in several)
+        for setting in sorted(settings)
+    )
+
+
 def _table(rows: "DataFrame", name: str, attack: str) -> Comparison:
     """The table of one method under one protocol, a single row."""
-    protocols = {
-        str(protocol): ", ".join(map(str, sorted(seeds.unique())))
-        for protocol, seeds in rows.groupby("protocol", sort=False)["seed"]
-    }
-    if len(protocols) > 1:
-        there_are = ", ".join(f"{name}@{protocol} (seeds {seeds})" for protocol, seeds in protocols.items())
+    shown = _labelled(rows).groupby("label", sort=False)["seed"]
+    if len(shown) > 1:
+        there_are = ", ".join(
+            f"{shlex.quote(str(label))} (seeds {', '.join(map(str, sorted(seeds.unique())))})" for label, seeds in shown
+        )
         raise HarnessError(f"{name} was trained under several protocols: name one of {there_are}")
     _only(rows, "attack", attack, f"attack of {name}")
     return comparison(rows, checkpoint=str(rows["checkpoint"].iloc[0]))

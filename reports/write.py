@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reports.table import Comparison, comparisons, to_csv, to_latex, to_markdown
+from reports.table.build import SETTING
+from results.labels import file_label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,9 +22,10 @@ _METADATA: dict[str, dict[str, None]] = {"png": {"Software": None}, "pdf": {"Cre
 def write(frame: "DataFrame", history: "DataFrame", out: Path) -> list[Path]:
     """Write every table and figure under ``out`` and return their paths.
 
-    ``table_DATASET_MODEL_THREAT_CHECKPOINT.md``, ``.csv`` and ``.tex`` for each comparison; ``accuracy.png`` and
-    ``.pdf``; ``curves.png`` and ``.pdf`` of the trainings in ``frame``, where their history has validation accuracies.
-    Readers see a file's old content or its new one, never half of one.
+    ``table_DATASET_MODEL_THREAT_CHECKPOINT.md``, ``.csv`` and ``.tex`` for each comparison; ``accuracy_...png`` and
+    ``.pdf`` for the best checkpoint of each setting, or the one there is; ``curves_DATASET_MODEL_THREAT.png`` and
+    ``.pdf`` of the trainings in ``frame``, where their history has validation accuracies. Readers see a file's old
+    content or its new one, never half of one.
 
     Raises:
         HarnessError: if the frame is empty or not the long form of the results.
@@ -30,24 +33,28 @@ def write(frame: "DataFrame", history: "DataFrame", out: Path) -> list[Path]:
     from reports.plots import accuracy_bars, training_curves
 
     files: dict[str, bytes] = {}
-    for table in comparisons(frame):
-        name = _free_name(f"table_{table.slug}", files)
-        files |= {f"{name}.{ending}": form(table).encode() for ending, form in _TABLES.items()}
-    files |= _pictures("accuracy", accuracy_bars(frame))
-    trained = history[history["train_id"].isin(frame["train_id"])]
-    if trained["validation_robust"].notna().any():
-        files |= _pictures("curves", training_curves(trained))
+    tables = comparisons(frame)
+    for table in tables:
+        _add(files, f"table_{table.slug}", {ending: form(table).encode() for ending, form in _TABLES.items()})
+    first = {(table.dataset, table.model, table.threat): table for table in reversed(tables)}
+    for table in reversed(first.values()):
+        _add(files, f"accuracy_{table.slug}", _pictures(accuracy_bars(table)))
+    trained = history[history["train_id"].isin(frame["train_id"]) & history["validation_robust"].notna()]
+    for setting, epochs in trained.groupby(list(SETTING), sort=False):
+        _add(files, f"curves_{file_label(*map(str, setting))}", _pictures(training_curves(epochs)))
     out.mkdir(parents=True, exist_ok=True)
     return [_save(out / name, content) for name, content in files.items()]
 
 
-def _free_name(name: str, taken: dict[str, bytes]) -> str:
-    """The name itself, or with a number where two data sets differ only in characters that no file name has."""
+def _add(files: dict[str, bytes], name: str, forms: dict[str, bytes]) -> None:
+    """One thing in all its forms; with a number where two names differ only in characters that no file name has."""
     candidates = (name if number == 1 else f"{name}-{number}" for number in count(1))
-    return next(candidate for candidate in candidates if f"{candidate}.md" not in taken)
+    free = next(each for each in candidates if not any(f"{each}.{ending}" in files for ending in forms))
+    files |= {f"{free}.{ending}": content for ending, content in forms.items()}
 
 
-def _pictures(name: str, figure: "Figure") -> dict[str, bytes]:
+def _pictures(figure: "Figure") -> dict[str, bytes]:
+    """The figure by file name ending."""
     from reports.plots import style
 
     pictures = {}
@@ -55,7 +62,7 @@ def _pictures(name: str, figure: "Figure") -> dict[str, bytes]:
         content = BytesIO()
         with style():
             figure.savefig(content, format=ending, metadata=metadata)
-        pictures[f"{name}.{ending}"] = content.getvalue()
+        pictures[ending] = content.getvalue()
     return pictures
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
 from results.errors import HarnessError
-from results.labels import protocol_id
+from results.labels import protocol_id, settings_of
 from results.names import NATURAL, WORST_CASE, attack_rank, ordered_attacks
 from results.schema import StoredDiagnosis, StoredEpoch, StoredEvaluation, StoredJob
 from results.statistics import wilson
@@ -27,11 +27,12 @@ _TRAINING = ("method", "dataset", "model", "seed")
 _SCORE = ("accuracy", "ci_low", "ci_high", "examples")
 _TRUST = ("verdict", "why", "findings")
 _COST = ("threat", "seconds", "forwards")
-_ORIGIN = ("attack_params", "broken_by", "protocol", "train_id", "evaluate_id")
+_ORIGIN = ("attack_params", "broken_by", "protocol", "params", "train_id", "evaluate_id")
 COLUMNS = (*_TRAINING, "checkpoint", "attack", *_SCORE, *_TRUST, *_COST, *_ORIGIN)
 _EPOCH = ("epoch", "lr", "loss", "validation_natural", "validation_robust")
 _SPEED = ("images_per_second", "peak_memory", "seconds")
-HISTORY_COLUMNS = (*_TRAINING, "train_id", *_EPOCH, *_SPEED)
+_TRAINED = ("threat", "protocol", "params", "best_epoch")
+HISTORY_COLUMNS = (*_TRAINING, "train_id", *_EPOCH, *_SPEED, *_TRAINED)
 _MOST_REASONS = 3
 VERDICTS = "verdicts"
 
@@ -46,7 +47,8 @@ def long_form(
     """One row for each evaluation, and one for each worst case over them.
 
     ``accuracy`` is a fraction with its 95 % Wilson interval ``ci_low`` to ``ci_high``; ``seed`` is the training's.
-    ``attack_params`` and ``broken_by`` (JSON: how many examples each part of the attack broke) are text.
+    ``params`` (JSON: the settings of the training by name, the method's hyperparameters among them), ``attack_params``
+    and ``broken_by`` (JSON: how many examples each part of the attack broke) are text.
 
     ``verdict``, its worst three reasons ``why`` and the codes of all its ``findings`` are those of the training's
     checkpoint under the threat: of several diagnoses the one that judged most of the evaluations, then the latest;
@@ -79,15 +81,17 @@ def long_form(
 def history(store: "Store", **equal: object) -> "DataFrame":
     """One row for each epoch of each finished training; the loss by term in columns ``term:NAME``.
 
-    Accuracies are fractions, ``peak_memory`` bytes, ``seconds`` wall time; what a training did not measure is missing.
-    ``equal`` is as in :func:`long_form`.
+    ``best_epoch`` is the epoch of the training's best checkpoint; ``threat``, ``protocol`` and ``params`` are as in
+    :func:`long_form`. Accuracies are fractions, ``peak_memory`` bytes, ``seconds`` wall time; what a training did not
+    measure is missing. ``equal`` is as in :func:`long_form`.
 
     Raises:
         HarnessError: if ``equal`` names a column that does not exist.
     """
     _check_columns(equal, HISTORY_COLUMNS)
     with store.reading() as session:
-        epochs = session.scalars(select(StoredEpoch).options(joinedload(StoredEpoch.job))).all()
+        training = joinedload(StoredEpoch.job).joinedload(StoredJob.training)
+        epochs = session.scalars(select(StoredEpoch).options(training)).all()
     rows = [row for row in map(_epoch, epochs) if _matches(row, equal)]
     rows.sort(key=lambda row: (*_first(row), row["epoch"]))
     terms = dict.fromkeys(name for row in rows for name in row if name.startswith("term:"))
@@ -202,13 +206,20 @@ def _score(correct: int, n: int) -> Record:
 
 def _training(job: StoredJob, train_id: str) -> Record:
     spec = job.spec.get("train", job.spec)
-    return {**{name: getattr(job, name) for name in _TRAINING}, "protocol": protocol_id(spec), "train_id": train_id}
+    return {
+        **{name: getattr(job, name) for name in _TRAINING},
+        "protocol": protocol_id(spec),
+        "params": json.dumps(settings_of(spec)),
+        "train_id": train_id,
+    }
 
 
 def _epoch(epoch: StoredEpoch) -> Record:
     measured = {name: getattr(epoch, name) for name in (*_EPOCH, *_SPEED)}
     terms = {f"term:{name}": value for name, value in epoch.terms.items()}
-    return {**_training(epoch.job, epoch.job_id), **measured, **terms}
+    job, training = epoch.job, epoch.job.training
+    chosen = {"threat": job.threat, "best_epoch": training.best_epoch if training else None}
+    return {**_training(job, epoch.job_id), **chosen, **measured, **terms}
 
 
 def _check_columns(equal: Iterable[str], columns: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from harness.cli.show import open_store
 from results.layout import WorkspaceFiles
 from results.names import WORST_CASE
 
-_Method = Annotated[str, typer.Argument(help="A method, or METHOD@PROTOCOL where the tables name its protocols.")]
+_Method = Annotated[str, typer.Argument(help="A method, in quotation marks where the tables add its settings.")]
 
 
 @app.command()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
-from reports.methods import ordered_methods
+from reports.methods import labels
 from reports.table.comparison import OVERESTIMATION, OVERFITTING, Cell, Comparison, Row, percent
 from results.compare import ranks
 from results.errors import HarnessError
@@ -20,7 +20,7 @@ Record = Mapping[Any, Any]
 Scores = dict[str, Record]  # of one training at one checkpoint, by attack
 
 SETTING = ("dataset", "model", "threat")
-_TRAINING = ("method", "seed", "protocol", "train_id")
+_TRAINING = ("method", "seed", "protocol", "params", "train_id")
 COLUMNS = (*SETTING, *_TRAINING, "checkpoint", "attack", "accuracy", "ci_low", "ci_high", "examples")
 _SEVERITIES = ("", "trusted", "suspect", "masked")
 
@@ -47,7 +47,7 @@ def comparisons(frame: "DataFrame") -> list[Comparison]:
 
     ``frame`` has the columns of ``results.queries.long_form`` and may have ``verdict`` and ``why``; accuracies are
     fractions. A method's seeds make one row. Trainings of one method under several protocols (another length, another
-    hyperparameter) are rows of their own, named by the protocol. Of several evaluations of a training by one attack the
+    hyperparameter) are rows of their own, named by what differs. Of several evaluations of a training by one attack the
     one with the most examples counts, then the one that found most; of several worst cases the one over as many
     examples as every attack of the row has. Where the frame has ``verdicts``, :func:`results.compare.ranks` ranks the
     worst cases.
@@ -119,12 +119,9 @@ def _choose(rows: Sequence[Record]) -> Scores:
 
 def _members(trainings: Sequence[Record]) -> Iterable[tuple[str, list[Record]]]:
     """The trainings of each row of the table, by its label."""
-    for method in ordered_methods(row["method"] for row in trainings):
-        own = sorted((row for row in trainings if row["method"] == method), key=lambda row: row["seed"])
-        protocols = list(dict.fromkeys(row["protocol"] for row in own))
-        for protocol in protocols:
-            label = method if len(protocols) == 1 else f"{method} @{protocol}"
-            yield label, [row for row in own if row["protocol"] == protocol]
+    by_seed = sorted(trainings, key=lambda row: row["seed"])
+    for place, label in labels(by_seed).items():
+        yield label, [row for row in by_seed if (row["method"], row["protocol"]) == place]
 
 
 def _row(label: str, own: Sequence[tuple[int, Scores]], differences: Mapping[str, float]) -> Row:

@@ -1,11 +1,11 @@
 """What a comparison table says, before it is written in any form."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import ceil, floor
 
+from results.labels import file_label
 from results.names import WORST_CASE
 from results.verdicts import Verdicts
 
@@ -83,8 +83,7 @@ class Comparison:
     @property
     def slug(self) -> str:
         """The title as part of a file name: ASCII, at most 100 characters."""
-        parts = (self.dataset, self.model, self.threat, self.checkpoint)
-        return "_".join(re.sub(r"[^A-Za-z0-9.]+", "-", part).strip("-.") for part in parts)[-100:]
+        return file_label(self.dataset, self.model, self.threat, self.checkpoint)
 
     @property
     def title(self) -> str:

@@ -7,7 +7,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from reports_example import METHODS, epochs, results, score
 
-from reports.plots import accuracy_bars, colours, training_curves
+from reports.methods import colours
+from reports.plots import accuracy_bars, training_curves
 from reports.table import comparison
 from results.errors import HarnessError
 
@@ -39,7 +40,7 @@ def overlapping(figure):
 def test_bar_heights_and_error_bars_are_the_accuracies_and_their_wilson_intervals():
     frame = results()
     table = comparison(frame)
-    bars = series(accuracy_bars(frame))
+    bars = series(accuracy_bars(comparison(frame)))
     assert list(bars) == [row.method for row in table.rows]
     for row in table.rows:
         ends = bars[row.method].errorbar.lines[2][0].get_segments()
@@ -53,21 +54,22 @@ def test_error_bars_of_several_seeds_are_sample_standard_deviations():
     frame = results(["trades"], seeds=(0, 1, 2))
     accuracies = frame.query("attack == 'cw' and checkpoint == 'best'")["accuracy"]
     place = comparison(frame).attacks.index("cw")
-    (_, low), (_, high) = series(accuracy_bars(frame))["trades"].errorbar.lines[2][0].get_segments()[place]
+    (_, low), (_, high) = series(accuracy_bars(comparison(frame)))["trades"].errorbar.lines[2][0].get_segments()[place]
     assert (high - low) / 200 == pytest.approx(accuracies.std(ddof=1), abs=1e-12)
     assert (high + low) / 200 == pytest.approx(accuracies.mean(), abs=1e-12)
 
 
 def test_the_bars_of_a_masked_method_are_hatched_and_no_others():
-    figure = accuracy_bars(results())
+    figure = accuracy_bars(comparison(results()))
     hatched = {name for name, bars in series(figure).items() if any(bar.get_hatch() for bar in bars.patches)}
     assert hatched == {name for name in METHODS if "ancra" in name}
     assert "masked" in [text.get_text() for text in figure.legends[0].get_texts()]
-    assert "masked" not in [text.get_text() for text in accuracy_bars(results(["trades"])).legends[0].get_texts()]
+    honest = accuracy_bars(comparison(results(["trades"])))
+    assert "masked" not in [text.get_text() for text in honest.legends[0].get_texts()]
 
 
 def test_bars_of_one_attack_stand_side_by_side_above_its_name():
-    figure = accuracy_bars(results())
+    figure = accuracy_bars(comparison(results()))
     ticks = [label.get_text() for label in figure.axes[0].get_xticklabels()]
     assert ticks == list(comparison(results()).attacks)
     for place in range(len(ticks)):
@@ -80,28 +82,17 @@ def test_bars_of_one_attack_stand_side_by_side_above_its_name():
             assert left + width == pytest.approx(right)
 
 
-def test_each_data_set_has_a_panel():
-    frame = pd.concat([results(dataset="digits"), results(dataset="mnist")])
-    titles = [axes.get_title() for axes in accuracy_bars(frame).axes]
-    assert titles == ["digits, small-cnn, Linf 0.2: best checkpoint", "mnist, small-cnn, Linf 0.2: best checkpoint"]
-
-
-def test_without_a_best_checkpoint_the_bars_show_the_one_there_is():
-    frame = results().query("checkpoint == 'last'")
-    assert accuracy_bars(frame).axes[0].get_title().endswith("last checkpoint")
-
-
-def test_curves_are_the_validation_accuracies_and_the_dot_is_the_best_epoch():
-    """The best epoch has the highest robust accuracy; among equals the highest natural one, then the first."""
-    history = epochs(["trades"])
-    history.loc[[3, 5, 8], "validation_robust"] = 0.9
-    history.loc[[3, 5, 8], "validation_natural"] = [0.8, 0.95, 0.95]
+def test_curves_are_the_validation_accuracies_and_the_dot_is_the_stored_best_epoch():
+    """Whatever the training chose it by: here the highest natural accuracy, which is not the highest robust one."""
+    history = epochs(["natural"]).assign(best_epoch=6)
+    history.loc[8, "validation_robust"] = 0.9
     natural, robust, dot = training_curves(history).axes[0].lines
     assert list(robust.get_xdata()) == list(range(1, 13))
     assert list(natural.get_ydata()) == pytest.approx(list(100 * history["validation_natural"]))
     assert list(robust.get_ydata()) == pytest.approx(list(100 * history["validation_robust"]))
     assert (natural.get_linestyle(), robust.get_linestyle()) == ("--", "-")
-    assert (list(dot.get_xdata()), list(dot.get_ydata())) == ([6], [90])
+    chosen = 100 * history["validation_robust"][5]
+    assert (list(dot.get_xdata()), list(dot.get_ydata())) == ([6], [pytest.approx(chosen)])
 
 
 def test_each_method_has_a_panel_and_each_seed_a_curve():
@@ -109,8 +100,15 @@ def test_each_method_has_a_panel_and_each_seed_a_curve():
     order = ["natural", "pgd-at", "trades", "mart", "pgd-at-ancra", "trades-ancra", "mart-ancra"]
     assert [axes.get_title() for axes in figure.axes] == order
     assert {len(axes.lines) for axes in figure.axes} == {2 * 3}
-    two = training_curves(pd.concat([epochs(["mart"]), epochs(["mart"], dataset="mnist")]))
-    assert [axes.get_title() for axes in two.axes] == ["mart\ndigits, small-cnn", "mart\nmnist, small-cnn"]
+
+
+def test_each_protocol_of_a_method_has_a_panel_that_says_what_differs():
+    longer = epochs(["mart"], number=20).assign(protocol="4fee9c", params='{"protocol.epochs": 20}', train_id="longer")
+    history = pd.concat([epochs(["mart"]).assign(params='{"protocol.epochs": 12}'), longer])
+    panels = training_curves(history).axes
+    assert [axes.get_title() for axes in panels] == ["mart\n(epochs=12)", "mart\n(epochs=20)"]
+    assert [len(axes.lines[0].get_xdata()) for axes in panels] == [12, 20]
+    assert overlapping(training_curves(history)) == []
 
 
 def test_a_single_epoch_is_visible():
@@ -118,20 +116,21 @@ def test_a_single_epoch_is_visible():
     assert (natural.get_marker(), robust.get_marker()) == (".", ".")
 
 
-def test_a_method_has_one_colour_in_all_figures():
+def test_a_method_has_one_colour_in_all_figures_and_its_protocols_are_shades_of_it():
     frame, history = results([*METHODS, "mine"]), epochs([*METHODS, "mine"])
-    bars = {name: bars.patches[0].get_facecolor() for name, bars in series(accuracy_bars(frame)).items()}
+    bars = {name: bars.patches[0].get_facecolor() for name, bars in series(accuracy_bars(comparison(frame))).items()}
     palette = colours([*METHODS, "mine"])
     assert len(set(palette.values())) == len(METHODS) + 1
     assert len(set(bars.values())) == len(METHODS) + 1
     for axes in training_curves(history).axes:
         assert {line.get_color() for line in axes.lines} == {palette[axes.get_title()]}
+    shades = colours(["trades (beta=1)", "trades (beta=3)", "trades (beta=6)", "mine"])
+    assert (shades["trades (beta=1)"], shades["mine"]) == (palette["trades"], palette["mine"])
+    assert len(set(shades.values())) == 4
 
 
-@pytest.mark.parametrize("dataset", ["digits", "tiny-imagenet"])
-def test_no_labels_overlap_with_seven_methods_and_eight_attacks(dataset):
-    frame = pd.concat([results(), results(dataset=dataset, draw=1)])
-    assert overlapping(accuracy_bars(frame.drop_duplicates(["method", "dataset", "attack", "checkpoint"]))) == []
+def test_no_labels_overlap_with_seven_methods_and_eight_attacks():
+    assert overlapping(accuracy_bars(comparison(results()))) == []
     assert overlapping(training_curves(epochs(number=120))) == []
 
 

@@ -76,7 +76,8 @@ def test_several_settings_are_listed_until_one_is_chosen():
     assert versus(frame, "trades", "pgd-at") == versus(there, "trades", "pgd-at")
     frame = pd.concat([there, here], ignore_index=True)
     with pytest.raises(
-        HarnessError, match=r"on digits, small-cnn, Linf 0\.2 or mnist, small-cnn, Linf 0\.2: choose one with --dataset"
+        HarnessError,
+        match=r"Linf 0\.2 or mnist, small-cnn, Linf 0\.2: choose one with --dataset digits or --dataset mnist$",
     ):
         versus(frame, "trades", "pgd-at")
     assert "mnist" in versus(frame, "trades", "pgd-at", dataset="mnist")
@@ -86,14 +87,22 @@ def test_several_settings_are_listed_until_one_is_chosen():
 
 
 def test_several_protocols_are_listed_until_one_is_named():
-    longer = nested({"trades": 160}).assign(protocol="4fee9c", train_id="train-4fee9c01d2")
-    frame = pd.concat([nested({"trades": 130, "pgd-at": 110}), longer], ignore_index=True)
-    with pytest.raises(
-        HarnessError, match=r"several protocols: name one of trades@a1b2c3 \(seeds 0\), trades@4fee9c \(seeds 0\)"
-    ):
+    """By what tells them apart, as the tables do and as a shell takes it, or by id."""
+    frame = nested({"trades": 130, "pgd-at": 110}).assign(params='{"beta": 6.0, "protocol.lr": 0.1}')
+    other = nested({"trades": 160}).assign(protocol="4fee9c", train_id="train-4fee9c01d2")
+    other["params"] = '{"beta": 3.0, "protocol.lr": 0.1}'
+    frame = pd.concat([frame, other], ignore_index=True)
+    listed = r"protocols: name one of 'trades \(beta=6\)' \(seeds 0\), 'trades \(beta=3\)' \(seeds 0\)$"
+    with pytest.raises(HarnessError, match=listed):
         versus(frame, "trades", "pgd-at")
-    assert versus(frame, "trades@4fee9c", "pgd-at").startswith("trades@4fee9c beats pgd-at by 25.00 points")
+    assert versus(frame, "trades (beta=3)", "pgd-at").startswith("trades (beta=3) beats pgd-at by 25.00 points")
     assert versus(frame, "trades@a1b2c3", "trades @4fee9c").startswith("trades @4fee9c beats trades@a1b2c3 by 15.00")
+    with pytest.raises(HarnessError, match=r"unknown row 'trades \(beta=4\)'\. Did you mean 'trades \(beta=[36]\)'"):
+        versus(frame, "trades (beta=4)", "pgd-at")
+    nameless = frame.assign(params="{}")
+    with pytest.raises(HarnessError, match=r"'trades @a1b2c3' \(seeds 0\), 'trades @4fee9c' \(seeds 0\)"):
+        versus(nameless, "trades", "pgd-at")
+    assert "by 25.00 points" in versus(nameless, "trades @4fee9c", "pgd-at")
 
 
 def test_worst_cases_over_different_attacks_are_not_compared():

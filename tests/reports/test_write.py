@@ -14,7 +14,8 @@ from reports.write import write
 from results.errors import HarnessError
 
 TABLES = {f"table_digits_small-cnn_Linf-0.2_{name}.{end}" for name in ("best", "last") for end in ("md", "csv", "tex")}
-FIGURES = {"accuracy.png", "accuracy.pdf", "curves.png", "curves.pdf"}
+ACCURACY, CURVES = "accuracy_digits_small-cnn_Linf-0.2_best", "curves_digits_small-cnn_Linf-0.2"
+FIGURES = {f"{name}.{end}" for name in (ACCURACY, CURVES) for end in ("png", "pdf")}
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +36,10 @@ def test_tables_hold_what_the_renderers_say(written):
             assert (written[0].parent / f"{stem}.{end}").read_text(encoding="utf-8") == form(table)
 
 
-@pytest.mark.parametrize("name", ["accuracy.png", "curves.png"])
+@pytest.mark.parametrize("name", [ACCURACY, CURVES])
 def test_pictures_open_and_show_something(written, name):
     """Wide enough for print (1,400 pixels for 7 inches), mostly white, with many colours."""
-    with Image.open(written[0].parent / name) as image:
+    with Image.open(written[0].parent / f"{name}.png") as image:
         pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
         assert image.width == 1400
     assert 0.4 < (pixels == 255).all(axis=1).mean() < 0.98
@@ -57,9 +58,20 @@ def test_curves_are_of_the_reported_trainings_and_left_out_where_nothing_was_rec
     frame = results(["trades"])
     write(frame, epochs(["trades"]), tmp_path / "one")
     write(frame, pd.concat([epochs(["trades"]), epochs(["mart"])]), tmp_path / "two")
-    assert (tmp_path / "one/curves.png").read_bytes() == (tmp_path / "two/curves.png").read_bytes()
+    assert (tmp_path / f"one/{CURVES}.png").read_bytes() == (tmp_path / f"two/{CURVES}.png").read_bytes()
     names = {path.name for path in write(frame, epochs(["mart"]), tmp_path / "three")}
-    assert names == TABLES | {"accuracy.png", "accuracy.pdf"}
+    assert names == TABLES | {f"{ACCURACY}.png", f"{ACCURACY}.pdf"}
+
+
+def test_another_setting_has_figures_of_its_own(tmp_path):
+    """A report of other data overwrites nothing; without a best checkpoint the bars are of the one there is."""
+    write(results(["trades"]), epochs(["trades"]), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    other = results(["mart"], dataset="mnist").query("checkpoint == 'last'")
+    write(pd.concat([results(["trades"]), other]), epochs(["mart"], dataset="mnist"), tmp_path)
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    added = {path.name for path in tmp_path.glob("*.png")} - before.keys()
+    assert added == {"accuracy_mnist_small-cnn_Linf-0.2_last.png", "curves_mnist_small-cnn_Linf-0.2.png"}
 
 
 def test_data_sets_whose_names_differ_in_punctuation_alone_keep_their_own_files(tmp_path):
