@@ -8,8 +8,8 @@ built-in ones come through the same door.
 import ast
 import hashlib
 import importlib.util
+import logging
 import sys
-import warnings
 from collections.abc import Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 
 from harness.api.attack import attacks
 from harness.api.data import datasets
-from harness.api.errors import CodeFailed, HarnessError
+from harness.api.errors import CodeFailed, HarnessError, NameTaken
 from harness.api.method import methods
 from harness.api.model import models
 from harness.api.registry import BUILT_IN, GROUP, Registry
@@ -30,6 +30,8 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "attacks": attacks,
 }
 
+log = logging.getLogger("harness")
+skipped: dict[str, str] = {}  # installed plugins that are broken, by module: what is wrong
 _loaded: set[str] = set()
 
 
@@ -54,7 +56,7 @@ def code_of(entry: Any) -> str | None:
 def load_plugins(files: Iterable[Path] = ()) -> None:
     """Import every installed plugin once, then the given plugin files.
 
-    A third party's plugin that fails to import is reported by name and skipped; a broken built-in plugin, a broken
+    A third party's plugin that fails to import is reported by name and ``skipped``; a broken built-in plugin, a broken
     file that the user named, and a name taken twice are errors.
 
     Raises:
@@ -75,17 +77,15 @@ def _load_installed(module: str, package: str) -> None:
     before = [registry.snapshot() for registry in REGISTRIES.values()]
     try:
         importlib.import_module(module)
-    except HarnessError:
+    except NameTaken:
         raise
     except (Exception, SystemExit) as error:
         if package == "robustness-harness":
             raise
         for registry, entries in zip(REGISTRIES.values(), before, strict=True):
             registry.restore(entries)
-        warnings.warn(
-            f"plugin {module!r} of package {package!r} is broken and was skipped: {type(error).__name__}: {error}",
-            stacklevel=3,
-        )
+        skipped[module] = f"plugin {module!r} of package {package!r} is broken: {type(error).__name__}: {error}"
+        log.warning("%s; it is skipped: mend or uninstall it", skipped[module])
     _loaded.add(module)
 
 

@@ -31,6 +31,7 @@ def kept_registries():
         entry.restore(names)
     plugins._loaded.clear()
     plugins._loaded.update(loaded)
+    plugins.skipped.clear()
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,17 @@ from typing import ClassVar, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from harness.api.registry import Registry
+from harness.api.registry import Registry, dataclass_flaw
 from harness.api.threat import Threat
 
-attacks: Registry["type[Attack]"] = Registry("attack")
+
+def _flaw(entry: object) -> str:
+    if not isinstance(entry, type) or not any("__call__" in vars(base) for base in entry.__mro__):
+        return "is no class whose objects can be called: write class MyAttack with __call__()"
+    return dataclass_flaw(entry)
+
+
+attacks: Registry["type[Attack]"] = Registry("attack", _flaw)
 attack = attacks.add
 Views = Mapping[str, nn.Module]
 

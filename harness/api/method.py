@@ -9,10 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from harness.api.model import Inputs, declared_views, models
-from harness.api.registry import Registry
+from harness.api.registry import Registry, dataclass_flaw
 from harness.api.threat import Threat
 
-methods: Registry["type[Method]"] = Registry("method")
+
+def _flaw(entry: object) -> str:
+    if not isinstance(entry, type) or not issubclass(entry, Method):
+        return "is not derived from harness.api.method.Method: write class MyMethod(Method)"
+    return "does not define loss()" if entry.__abstractmethods__ else dataclass_flaw(entry)
+
+
+methods: Registry["type[Method]"] = Registry("method", _flaw)
 method = methods.add
 
 

@@ -26,8 +26,8 @@ def examine(workspace: Path, data_root: Path) -> Iterator[Inspection]:
         "torch": _torch,
         "device": _device,
         "autoattack": lambda: ("ok", f"pyautoattack {version('pyautoattack')}"),
-        "robustbench": _robustbench,
         "plugins": _plugins,
+        "robustbench": _robustbench,
         "attacks": _self_test,
         "workspace": lambda: _writable(workspace),
         "data": lambda: _writable(data_root),
@@ -69,10 +69,12 @@ def _robustbench() -> tuple[Literal["ok"], str]:
     return "ok", f"robustbench {version('robustbench')} imports"
 
 
-def _plugins() -> tuple[Literal["ok"], str]:
-    from harness.plugins import REGISTRIES, load_plugins
+def _plugins() -> tuple[Literal["ok", "fail"], str]:
+    from harness.plugins import REGISTRIES, load_plugins, skipped
 
     load_plugins()
+    if skipped:
+        return "fail", f"{'; '.join(skipped.values())}: mend or uninstall it"
     counts = {registry.kind: len(list(registry)) for registry in REGISTRIES.values()}
     return "ok", ", ".join(f"{count} {kind}s" for kind, count in counts.items())
 

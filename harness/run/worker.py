@@ -24,6 +24,7 @@ from harness.api.data import Data
 from harness.api.errors import HarnessError
 from harness.api.specs import AnySpec, EvaluateSpec, TrainSpec, job_id, parse_spec
 from harness.compute.files import save_text, write_atomically
+from harness.compute.memory import ran_out
 from harness.datasets import load
 from harness.evaluation.job import evaluate_job
 from harness.evaluation.judge import Report
@@ -158,7 +159,12 @@ def _record_failure(files: JobFiles, error: Exception) -> JobFailed:
         "finished": datetime.now(UTC).isoformat(),
     }
     save_text(files.failure, json.dumps(failure, indent=1))
-    return JobFailed(message, retry=not isinstance(error, HarnessError))
+    return JobFailed(message, retry=_may_pass(error))
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether another try could end otherwise: what the machine lacked may be there then; code stays as it is."""
+    return isinstance(error, OSError | torch.AcceleratorError) or ran_out(error)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from harness.api.data import Data, Split
 from harness.api.errors import HarnessError
-from harness.api.method import Step
+from harness.api.method import LossTerms, Step
 from harness.api.specs import TrainSpec
 from harness.api.threat import Threat
 from harness.compute.ascent import ascend
@@ -138,7 +138,8 @@ class _Run:
             batch = order[index * self.batch_size : (index + 1) * self.batch_size]
             x = augment(to_float(images[batch]), self.protocol.augmentation, draws)
             with computing_in(self.protocol.precision, self.device):
-                loss = self.method.loss(self.model, x, labels[batch], self.threat, Step(self.epoch, draws))
+                returned = self.method.loss(self.model, x, labels[batch], self.threat, Step(self.epoch, draws))
+            loss = _checked(self.spec.method.name, returned)
             self.optimizer.zero_grad()
             loss.total.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
@@ -231,6 +232,20 @@ def _check_leaves_images_alone(model: nn.Module, name: str, x: Tensor) -> None:
             f"model {name!r} changes its images in place, which the objective needs as they are: "
             "write x - mean in place of x.sub_(mean), and give no inplace=True to what comes first"
         )
+
+
+def _checked(method: str, returned: Any) -> LossTerms:
+    """What a method's ``loss()`` returned, if it can be differentiated and kept."""
+    if not isinstance(returned, LossTerms):
+        got = f"tensor of shape {tuple(returned.shape)}" if isinstance(returned, Tensor) else type(returned).__name__
+        raise HarnessError(f"{method}: loss() must return LossTerms(total, terms), got a {got}")
+    for name, value in ("total", returned.total), *returned.terms.items():
+        if not isinstance(value, Tensor) or value.shape:
+            got = f"has shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"is {value!r}"
+            raise HarnessError(f"{method}: loss() must return scalar tensors, as .mean() makes them; {name!r} {got}")
+    if not returned.total.requires_grad:
+        raise HarnessError(f"{method}: the total of loss() has no gradient: it was detached or made under no_grad()")
+    return returned
 
 
 def _on_device(split: Split, device: torch.device) -> tuple[Tensor, Tensor]:

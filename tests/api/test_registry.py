@@ -1,14 +1,18 @@
 """Names and plugins."""
 
 import importlib
+import re
 import sys
+from dataclasses import dataclass
 
 import pytest
 
+from harness.api.attack import attack, attacks
 from harness.api.errors import CodeFailed, HarnessError, NameTaken, UnknownName
-from harness.api.method import methods
+from harness.api.method import Method, method, methods
 from harness.api.model import models
 from harness.api.registry import Registry
+from harness.library.doctor import examine
 from harness.plugins import code_of, import_file, load_plugins
 
 
@@ -53,10 +57,12 @@ def test_a_plugin_file_registers_its_names(tmp_path):
 
 
 OLD_PLUGIN = """
+from dataclasses import dataclass
 from harness.attacks.base import Proposal, Views, ascend, attack
 from harness.method import LossTerms, Method, Paper, Step, method
 
 @method("old-method")
+@dataclass(frozen=True, kw_only=True)
 class Old(Method):
     summary = "written for version 0.1"
 
@@ -161,9 +167,107 @@ def test_a_plugin_file_cannot_take_a_built_in_name(tmp_path):
         load_plugins([file])
 
 
+@dataclass
+class Fine(Method):
+    summary = "sound"
+
+    def loss(self, model, x, y, threat, step): ...
+
+
+def undecorated():
+    """The hyperparameter would be no field."""
+
+    @method("bad")
+    class Bad(Fine):
+        beta: float = 1.0
+
+
+def other_order():
+    @dataclass
+    @method("bad")
+    class Bad(Fine):
+        beta: float = 1.0
+
+
+def underived():
+    @method("bad")
+    @dataclass
+    class Bad:
+        summary = "no Method"
+
+
+def without_a_loss():
+    @method("bad")
+    @dataclass
+    class Bad(Method):
+        summary = "abstract"
+
+
+def without_a_default():
+    @method("bad")
+    @dataclass
+    class Bad(Fine):
+        beta: float
+
+
+def without_a_summary():
+    @method("bad")
+    @dataclass
+    class Bad(Method):
+        def loss(self, model, x, y, threat, step): ...
+
+
+def without_a_name():
+    @method
+    class Bad(Fine):
+        pass
+
+
+def with_a_comma():
+    @method("a,b")
+    @dataclass
+    class Bad(Fine):
+        pass
+
+
+def uncallable():
+    @attack("bad")
+    @dataclass
+    class Bad:
+        summary = "no __call__"
+
+
+@pytest.mark.parametrize(
+    ("register", "said"),
+    [
+        (undecorated, "is no dataclass: write @dataclass(frozen=True, kw_only=True) right above the class"),
+        (other_order, "is no dataclass: write @dataclass(frozen=True, kw_only=True) right above the class"),
+        (underived, "is not derived from harness.api.method.Method: write class MyMethod(Method)"),
+        (without_a_loss, "does not define loss()"),
+        (without_a_default, "has no default for its parameter 'beta'"),
+        (without_a_summary, "has no summary: write summary ="),
+        (
+            without_a_name,
+            'a method is registered under a name without spaces, commas, brackets and @, as in @method("my',
+        ),
+        (with_a_comma, "got 'a,b'"),
+        (uncallable, "is no class whose objects can be called"),
+    ],
+)
+def test_what_could_not_be_used_is_refused_where_it_is_registered(register, said):
+    """In one sentence that says what would be right, and nothing is registered."""
+    with pytest.raises(HarnessError, match=re.escape(said)) as found:
+        register()
+    assert "\n" not in str(found.value)
+    assert not {"bad", "a,b"} & {*methods, *attacks}
+
+
 @pytest.mark.parametrize("broken", ["", "1 / 0"])
-def test_an_installed_third_party_plugin_is_loaded_or_reported_and_skipped(tmp_path, monkeypatch, broken):
-    """A real distribution on the path, found through its entry point; a broken one leaves no names behind."""
+def test_an_installed_third_party_plugin_is_loaded_or_reported_and_skipped(tmp_path, monkeypatch, caplog, broken):
+    """A real distribution on the path, found through its entry point; a broken one leaves no names behind.
+
+    Every command says so in one line, and the doctor fails on it.
+    """
     module = "third_party_broken" if broken else "third_party_fine"
     (tmp_path / f"{module}.py").write_text(PLUGIN.format(name=module, broken=broken))
     info = tmp_path / f"{module}-1.0.dist-info"
@@ -172,10 +276,10 @@ def test_an_installed_third_party_plugin_is_loaded_or_reported_and_skipped(tmp_p
     (info / "entry_points.txt").write_text(f"[harness.plugins]\n{module} = {module}\n")
     monkeypatch.syspath_prepend(tmp_path)
     importlib.invalidate_caches()
-    if broken:
-        with pytest.warns(UserWarning, match=r"plugin 'third_party_broken' of package .* skipped: ZeroDivisionError"):
-            load_plugins()
-    else:
-        load_plugins()
+    load_plugins()
+    said = f"plugin {module!r} of package {module!r} is broken: ZeroDivisionError: division by zero"
+    assert caplog.messages == ([f"{said}; it is skipped: mend or uninstall it"] if broken else [])
+    plugins = next(seen for seen in examine(tmp_path, tmp_path) if seen.name == "plugins")
+    assert (plugins.state, said in plugins.text) == (("fail", True) if broken else ("ok", False))
     assert (module in models) == (not broken)
     sys.modules.pop(module, None)

@@ -1,12 +1,16 @@
 """The training loop: what it learns, keeps and resumes."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import nn
 from training_runs import history_of
 
 from harness.api.errors import HarnessError
+from harness.api.method import LossTerms, Method, methods
 from harness.api.model import models
 from harness.training.loop import TrainingDiverged, train
 from harness.training.models import build_model
@@ -61,6 +65,31 @@ def test_a_model_that_writes_into_its_images_is_refused(train_spec, digits, tmp_
     with pytest.raises(HarnessError, match="model 'in-place' changes its images in place"):
         run(spec, digits, tmp_path)
     assert not (tmp_path / "last.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (lambda loss: loss.mean(), r"must return LossTerms\(total, terms\), got a tensor of shape \(\)"),
+        (lambda loss: None, "must return LossTerms.*, got a NoneType"),
+        (LossTerms, r"scalar tensors, as \.mean\(\) makes them; 'total' has shape \(128,\)"),
+        (lambda loss: LossTerms(loss.mean(), {"robust": 0.5}), "scalar tensors.*; 'robust' is 0.5"),
+        (lambda loss: LossTerms(loss.mean().detach()), "the total of loss.. has no gradient: it was detached"),
+    ],
+)
+def test_a_loss_that_cannot_be_differentiated_or_kept_says_what_would_be_right(
+    answer, said, train_spec, digits, tmp_path
+):
+    @methods.add("odd")
+    @dataclass(frozen=True, kw_only=True)
+    class Odd(Method):
+        summary = "odd"
+
+        def loss(self, model, x, y, threat, step):
+            return answer(F.cross_entropy(model(x), y, reduction="none"))
+
+    with pytest.raises(HarnessError, match=f"^odd: .*{said}"):
+        run(train_spec("odd", epochs=1), digits, tmp_path)
 
 
 def test_another_seed_gives_other_weights(train_spec, digits, tmp_path):
