@@ -31,10 +31,10 @@ class Threat(File):
     eps: float
 
 
-class TrainFile(File):
-    """``spec.json`` of a training."""
+class ModelFile(File):
+    """Where a model comes from: a training, or elsewhere."""
 
-    kind: Literal["train"]
+    kind: Literal["train", "external"]
     method: Named
     dataset: Dataset
     model: str
@@ -42,11 +42,17 @@ class TrainFile(File):
     seed: int
 
 
+class TrainFile(ModelFile):
+    """``spec.json`` of a training."""
+
+    kind: Literal["train"]
+
+
 class EvaluateFile(File):
     """``spec.json`` of an evaluation."""
 
     kind: Literal["evaluate"]
-    train: TrainFile
+    train: ModelFile
     train_id: str
     checkpoint: str
     attack: Named
@@ -57,7 +63,7 @@ class DiagnoseFile(File):
     """``spec.json`` of a diagnosis."""
 
     kind: Literal["diagnose"]
-    train: TrainFile
+    train: ModelFile
     train_id: str
     checkpoint: str
     threat: Threat

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
 
 from results.errors import HarnessError
@@ -96,6 +96,16 @@ def history(store: "Store", **equal: object) -> "DataFrame":
     rows.sort(key=lambda row: (*_first(row), row["epoch"]))
     terms = dict.fromkeys(name for row in rows for name in row if name.startswith("term:"))
     return _frame(rows, (*HISTORY_COLUMNS, *terms))
+
+
+def missing_trainings(store: "Store") -> dict[str, int]:
+    """The trainings that are not stored but have evaluations that are, by id: how many."""
+    own = select(StoredJob.id)
+    stored = select(StoredEvaluation.train_id, func.count()).where(StoredEvaluation.train_id.not_in(own))
+    trainings = StoredEvaluation.train_id.startswith("train-")
+    with store.reading() as session:
+        rows = session.execute(stored.where(trainings).group_by(StoredEvaluation.train_id)).all()
+    return {row[0]: row[1] for row in rows}
 
 
 def to_csv(frame: "DataFrame") -> str:

@@ -30,7 +30,7 @@ class Registry(Generic[T]):
             HarnessError: if the name is none, or the object cannot be used as what it is registered for.
             NameTaken: if another object has the name already.
         """
-        if not isinstance(name, str) or not re.fullmatch(r"[^\s,@()]+", name):
+        if not is_name(name):
             raise HarnessError(
                 f"a {self.kind} is registered under a name without spaces, commas, brackets and @, as in "
                 f'@{self.kind.replace(" ", "")}("my-{self.kind.split()[0]}"), got {name!r}'
@@ -70,6 +70,11 @@ class Registry(Generic[T]):
     def restore(self, entries: dict[str, T]) -> None:
         """Go back to a snapshot: a plugin that broke half-way leaves no names behind."""
         self._entries = dict(entries)
+
+
+def is_name(name: object) -> bool:
+    """Whether users can type it in lists, and tables can add what it was trained with."""
+    return isinstance(name, str) and bool(re.fullmatch(r"[^\s,@()]+", name))
 
 
 def dataclass_flaw(entry: Any) -> str:

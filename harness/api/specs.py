@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -36,11 +37,16 @@ class AttackSpec(Spec):
     code: Code = None
 
 
-class DatasetSpec(Spec):
+class ImagesSpec(Spec):
     """The exact images: ``fingerprint`` hashes all of them (where they lie is no part of the identity)."""
 
     name: str
     fingerprint: str
+
+
+class DatasetSpec(ImagesSpec):
+    """The images, and which of them are trained on."""
+
     train_examples: int | None = None
     validation_fraction: Fraction
 
@@ -90,6 +96,20 @@ class TrainSpec(Spec):
     numerics: int = TRAINING_NUMERICS
 
 
+class ExternalSpec(Spec):
+    """A model that was not trained here, in the place of its training.
+
+    ``method`` is what it is called, where it came from, and the hash of its weights.
+    """
+
+    kind: Literal["external"] = "external"
+    method: MethodSpec
+    dataset: ImagesSpec
+    model: str
+    threat: ThreatSpec
+    seed: int
+
+
 class Sibling(Spec):
     """A model of a related method trained in the same run, whose adversarial examples are tried as well."""
 
@@ -132,10 +152,15 @@ class DiagnoseSpec(_OfCheckpoint):
 AnySpec = TrainSpec | EvaluateSpec | DiagnoseSpec
 
 
-def job_id(spec: AnySpec) -> str:
+def job_id(spec: "AnySpec | ExternalSpec") -> str:
     """``<kind>-<16 hex digits>``: the hash of the spec's canonical JSON."""
-    text = json.dumps(spec.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-    return f"{spec.kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    return hashed_id(spec.model_dump(mode="json"))
+
+
+def hashed_id(spec: Mapping[str, Any]) -> str:
+    """The id of a spec as JSON has it."""
+    text = json.dumps(spec, sort_keys=True, separators=(",", ":"))
+    return f"{spec['kind']}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 _ANY: TypeAdapter[AnySpec] = TypeAdapter(Annotated[AnySpec, Field(discriminator="kind")])

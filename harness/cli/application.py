@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from harness.api.errors import CodeFailed, HarnessError
+from harness.plan.choices import ATTACKS
 from harness.version import __version__
 
 app = typer.Typer(
@@ -26,11 +27,13 @@ WorkspacePath = Annotated[Path, typer.Option("--workspace", "-w", help="Where jo
 DataRoot = Annotated[Path, typer.Option(envvar="HARNESS_DATA", help="Where data sets are kept and downloaded to.")]
 Dataset = Annotated[str, typer.Option("--dataset", "-d", help="A data set (see harness datasets) or imagefolder:PATH.")]
 Attacks = Annotated[str, typer.Option(help="Comma-separated, e.g. fgsm,pgd-100:restarts=5 (see harness attacks).")]
+Eps = Annotated[str | None, typer.Option(help="Radius for images in [0, 1], e.g. 8/255.")]
 Norm = Annotated[Literal["Linf", "L2"] | None, typer.Option(help="Default: the data set's.")]
 Plugins = Annotated[
     list[Path] | None, typer.Option("--plugin", help="A Python file with your own methods; repeatable.")
 ]
 RUNS, DATA = Path("runs"), Path("data")
+DEFAULT_ATTACKS = ",".join(ATTACKS)
 
 
 @contextmanager
@@ -57,6 +60,13 @@ def _options(
     if version:
         typer.echo(f"harness {__version__}")
         raise typer.Exit
+
+
+def parse_eps(text: str | None) -> float | None:
+    """A radius as a number or a fraction such as 8/255; None where none was given."""
+    from harness.api.values import parse_value
+
+    return None if text is None else parse_value("eps", text, float)
 
 
 def names(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The commands that train and attack."""
+"""The command that trains and attacks."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -6,16 +6,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from harness.cli.application import DATA, RUNS, Attacks, DataRoot, Dataset, Norm, Plugins, WorkspacePath, app, names
-from harness.cli.show import show_evaluation, show_report
-from harness.plan.choices import ATTACKS
+from harness.cli.application import (
+    DATA,
+    DEFAULT_ATTACKS,
+    RUNS,
+    Attacks,
+    DataRoot,
+    Dataset,
+    Eps,
+    Norm,
+    Plugins,
+    WorkspacePath,
+    app,
+    names,
+    parse_eps,
+)
+from harness.cli.show import show_report
 from results.layout import WorkspaceFiles
 
 if TYPE_CHECKING:
     from harness.run.calls import Done
     from harness.run.workspace import Workspace
-
-DEFAULT_ATTACKS = ",".join(ATTACKS)
 
 
 @app.command()
@@ -28,7 +39,7 @@ def run(
     seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
     model: Annotated[str | None, typer.Option(help="A model (see harness models); default: the data set's.")] = None,
     norm: Norm = None,
-    eps: Annotated[str | None, typer.Option(help="Radius for images in [0, 1], e.g. 8/255.")] = None,
+    eps: Eps = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Training length; default: the data set's.")] = None,
     train_examples: Annotated[int | None, typer.Option(min=1, help="Train on the first N images only.")] = None,
     test_examples: Annotated[int | None, typer.Option(min=1, help="Attack the first N test images only.")] = None,
@@ -109,7 +120,7 @@ def _plan_and_run(
     from results.store import Store
 
     pool = executor_for(executor, workers)
-    jobs = session.prepare(here, partial(Request, **{**words, "eps": _eps(words["eps"])}))
+    jobs = session.prepare(here, partial(Request, **{**words, "eps": parse_eps(words["eps"])}))
     console, store, described = Console(), Store.open(here.database), session.describe(jobs)
     if not quiet:
         console.print(described, markup=False, highlight=False, soft_wrap=True)
@@ -126,54 +137,3 @@ def _plan_and_run(
         raise typer.Exit(1)
     if key:
         remember(here, key, [job.id for job in jobs], evaluated, written, described)
-
-
-@app.command()
-def evaluate(
-    model: Annotated[str, typer.Option(help="FILE.py:FACTORY or robustbench:NAME.")],
-    dataset: Dataset = "cifar10",
-    weights: Annotated[
-        Path | None, typer.Option(help="A state dict: .safetensors, or .pt read with weights_only.")
-    ] = None,
-    attacks: Attacks = DEFAULT_ATTACKS,
-    norm: Norm = None,
-    eps: Annotated[str | None, typer.Option(help="Radius for images in [0, 1], e.g. 8/255.")] = None,
-    test_examples: Annotated[int | None, typer.Option(min=1, help="Attack the first N test images only.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Images attacked at once.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; default: a GPU if there is one.")] = None,
-    seed: Annotated[int, typer.Option(help="Fixes all randomness.")] = 0,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="diagnostics.FINDING.masked=VALUE.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 unless the verdict is trusted.")] = False,
-    plugin: Plugins = None,
-    data_root: DataRoot = DATA,
-) -> None:
-    """Attack a model that was not trained here; nothing is stored.
-
-    Example: harness evaluate --model net.py:make --weights net.safetensors --dataset cifar10 --strict
-    """
-
-    from harness.library.external import evaluate_external
-    from harness.run.workspace import Workspace
-
-    threat, evaluation = evaluate_external(
-        Workspace.at(Path(), dataset, data_root, plugin or []),
-        model,
-        weights,
-        attacks=names(attacks),
-        norm=norm,
-        eps=_eps(eps),
-        test_examples=test_examples,
-        batch_size=batch_size,
-        device=device,
-        seed=seed,
-        settings=settings or [],
-    )
-    show_evaluation(Console(), f"{model} on {dataset}, {threat}", evaluation)
-    if strict and evaluation.verdict != "trusted":
-        raise typer.Exit(1)
-
-
-def _eps(text: str | None) -> float | None:
-    from harness.api.values import parse_value
-
-    return None if text is None else parse_value("eps", text, float)

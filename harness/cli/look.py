@@ -71,6 +71,7 @@ def rebuild(context: typer.Context, workspace: WorkspacePath = RUNS) -> None:
 
     Example: cp -r other/jobs/* runs/jobs/ && harness results rebuild
     """
+    from results.queries import missing_trainings
     from results.store import rebuild as recreate
 
     if workspace == RUNS:
@@ -83,6 +84,12 @@ def rebuild(context: typer.Context, workspace: WorkspacePath = RUNS) -> None:
     )
     for message in counts.broken:
         typer.echo(f"skipped: {message}", err=True)
+    for train_id, count in missing_trainings(open_store(files)).items():
+        typer.echo(
+            f"{train_id} is not there, but {count} evaluations of it are, and stay in the tables: "
+            f"copy {files.job(train_id).directory} there too, or remove them with harness rm {train_id}",
+            err=True,
+        )
 
 
 @app.command()

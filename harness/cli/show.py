@@ -55,7 +55,8 @@ def show_evaluation(console: Console, title: str, evaluation: "Evaluation") -> N
 
     from results.statistics import wilson
 
-    table = Table("attack", "accuracy", "95 %", title=title, title_justify="left", box=None)
+    console.print(title, markup=False, highlight=False, soft_wrap=True)
+    table = Table("attack", "accuracy", "95 %", box=None)
     for name, verdicts in evaluation.verdicts.items():
         correct, examples = int(verdicts.sum()), len(verdicts)
         low, high = wilson(correct, examples)

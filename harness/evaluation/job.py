@@ -39,9 +39,14 @@ def evaluate_job(
         state=files.evaluation_state,
         report=report,
     )
-    return judgement, {
+    return judgement, outcome_of(judgement)
+
+
+def outcome_of(judgement: Judgement) -> dict[str, Any]:
+    """What an evaluation's ``result.json`` says of its judgement."""
+    return {
         "correct": int(judgement.verdicts.sum()),
-        "examples": len(examples.y),
+        "examples": len(judgement.verdicts),
         "forwards": judgement.forwards,
         "attack_seconds": judgement.seconds,
         "details": {"broken_by": judgement.broken_by, "lost": judgement.lost},

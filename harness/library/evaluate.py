@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import index
 from types import MappingProxyType
 from typing import Any
@@ -23,6 +23,7 @@ from harness.plan.choices import ATTACKS
 from harness.plugins import load_plugins
 from harness.trust.diagnose import diagnosed
 from harness.trust.findings import Finding, Verdict, check_limits, verdict_of
+from harness.trust.probes import Probes
 from harness.views.survey import kept_buffers
 from results.names import NATURAL
 
@@ -36,6 +37,7 @@ class Evaluation:
     ``accuracy`` maps ``natural``, each attack and ``worst-case`` to a fraction; ``verdicts`` maps the same names to
     bool (N,), True where the model is still right; ``findings`` say why ``verdict`` is not ``trusted``. ``broken_by``
     maps the attacks that have parts to the name, for each example, of the part that broke it (None: none did).
+    ``judgements`` and ``probes`` (None without diagnostics) are what the others were read from.
     """
 
     accuracy: dict[str, float]
@@ -43,6 +45,8 @@ class Evaluation:
     findings: list[Finding]
     verdict: Verdict
     broken_by: dict[str, list[str | None]]
+    judgements: Mapping[str, Judgement] = field(repr=False)
+    probes: Probes | None = field(repr=False)
 
 
 def evaluate(
@@ -84,6 +88,7 @@ def evaluate(
     check_limits(limits)
     resolved, size = _resolved(threat, attacks), _positive(batch_size)
     findings: list[Finding] = []
+    probes: Probes | None = None
     with torch.inference_mode(False):
         examples = examples_from(x, y)
         network = ForeignModel(model, examples.x.device)
@@ -93,13 +98,15 @@ def evaluate(
             for name, attack in resolved.items()
         }
         if diagnostics:
-            findings, _ = diagnosed(network, examples, threat, judged, limits, batch_size=size, seed=seed)
+            findings, probes = diagnosed(network, examples, threat, judged, limits, batch_size=size, seed=seed)
     return Evaluation(
         accuracies(judged),
         all_verdicts(judged),
         findings,
         verdict_of(findings) if diagnostics else "suspect",
         {name: judgement.causes() for name, judgement in judged.items() if judgement.broken_by},
+        judged,
+        probes,
     )
 
 

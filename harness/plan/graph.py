@@ -78,7 +78,7 @@ def plan(request: Request, earlier: Sequence[EvaluateSpec] = ()) -> list[Job]:
     names = select_methods(request.methods)
     settings = Settings(request.settings, [*names, "protocol", "threat", "diagnostics"])
     trains = {job_id(train): train for train in _trainings(request, setup, names, settings)}
-    attacks, checkpoints = _attacks(request.attacks), _checkpoints(request.checkpoints)
+    attacks, checkpoints = attack_specs(request.attacks), _checkpoints(request.checkpoints)
     _check_hold_out(request.data, next(iter(trains.values())))
     wanted = setup.test_examples if request.test_examples is None else request.test_examples
     examples, limits = _limit("test", wanted, len(request.data.test)), settings.limits()
@@ -186,7 +186,8 @@ def _diagnosis(evaluations: Sequence[Job], earlier: Iterable[EvaluateSpec], limi
     return Job(spec, job_id(spec), (first.train_id, *(job.id for job in evaluations)))
 
 
-def _attacks(names: Sequence[str]) -> list[AttackSpec]:
+def attack_specs(names: Iterable[str]) -> list[AttackSpec]:
+    """The attacks with all their parameters, ``natural`` first, each once."""
     resolved = {name: resolve(name) for name in dict.fromkeys((NATURAL, *names))}
     return [
         AttackSpec(name=name, params=asdict(attack), code=code_of(type(attack)))  # type: ignore[call-overload]

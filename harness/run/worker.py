@@ -27,7 +27,7 @@ from harness.compute.files import save_text, write_atomically
 from harness.compute.memory import ran_out
 from harness.datasets import load
 from harness.evaluation.job import evaluate_job
-from harness.evaluation.judge import Report
+from harness.evaluation.judge import Judgement, Report
 from harness.plugins import load_plugins
 from harness.run.workspace import Workspace
 from harness.training.loop import train
@@ -92,9 +92,7 @@ def _run(files: JobFiles, workspace: Workspace, device: torch.device) -> None:
         "started": started.isoformat(),
         "finished": datetime.now(UTC).isoformat(),
         "seconds": time.perf_counter() - clock,
-        "device": _device_name(device),
-        "versions": _versions(),
-        "code": _code_version(),
+        **provenance(device),
     }
     save_text(files.result, json.dumps({**about, **outcome, **about}, indent=1))
     shutil.rmtree(files.state, ignore_errors=True)
@@ -103,8 +101,7 @@ def _run(files: JobFiles, workspace: Workspace, device: torch.device) -> None:
 
 def _evaluate(spec: EvaluateSpec, data: Data, device: torch.device, files: JobFiles, report: Report) -> dict[str, Any]:
     judgement, outcome = evaluate_job(spec, data, device, files, report)
-    verdicts = judgement.verdicts.numpy()
-    write_atomically(files.verdicts, lambda part: _save_array(part, verdicts))
+    save_verdicts(files.verdicts, judgement)
     return outcome
 
 
@@ -125,6 +122,16 @@ def _same_as_best(spec: EvaluateSpec, files: JobFiles) -> dict[str, Any] | None:
     log.info("the weights are those of best, and so is the outcome of %s", twin.id)
     write_atomically(files.verdicts, lambda part: shutil.copyfile(twin.verdicts, part))
     return {**json.loads(twin.result.read_text()), "same_as": twin.id}
+
+
+def provenance(device: torch.device) -> dict[str, Any]:
+    """What computed a result: device, versions, and the commit of the harness."""
+    return {"device": _device_name(device), "versions": _versions(), "code": _code_version()}
+
+
+def save_verdicts(path: Path, judgement: Judgement) -> None:
+    """One bool for each example."""
+    write_atomically(path, lambda part: _save_array(part, judgement.verdicts.numpy()))
 
 
 def _save_array(path: Path, array: np.ndarray) -> None:

@@ -66,6 +66,11 @@ def diagnose_job(spec: DiagnoseSpec, data: Data, device: torch.device, files: Jo
         batch_size=spec.batch_size,
         seed=spec.seed,
     )
+    return outcome_of(findings, probes)
+
+
+def outcome_of(findings: list[Finding], probes: Probes) -> dict[str, Any]:
+    """What a diagnosis' ``result.json`` says."""
     return {
         "verdict": verdict_of(findings),
         "findings": [asdict(finding) for finding in findings],

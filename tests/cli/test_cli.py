@@ -4,7 +4,6 @@ import io
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -206,80 +205,6 @@ def test_lists_name_everything_registered(kind):
     load_plugins()
     output = harness(kind)
     assert all(name in output for name in REGISTRIES[kind])
-
-
-MODEL = """
-import torch
-
-def make():
-    torch.manual_seed(0)
-    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
-
-def wrong():
-    return 7
-"""
-
-
-@pytest.fixture
-def model_file(tmp_path):
-    file = tmp_path / "net.py"
-    file.write_text(MODEL)
-    return file
-
-
-def test_evaluate_attacks_a_model_from_a_file_with_weights(model_file, tmp_path):
-    """Weights that always say class 3: right on the threes alone, and nothing can fool it."""
-    import torch
-    from safetensors.torch import save_file
-    from sklearn.datasets import load_digits
-
-    weights = tmp_path / "three.safetensors"
-    save_file({"1.weight": torch.zeros(10, 64), "1.bias": torch.eye(10)[3]}, weights)
-    own = ["--model", f"{model_file}:make", "--weights", weights]
-    output = harness("evaluate", *own, "--dataset", "digits", "--attacks", "fgsm,pgd-5")
-    rows = {line.split()[0]: line.split()[1] for line in output.splitlines() if len(line.split()) > 2}
-    share = 100 * (load_digits().target == 3).mean()
-    assert float(rows["natural"]) == pytest.approx(share, abs=0.3)
-    assert rows["fgsm"] == rows["pgd-5"] == rows["natural"] == rows["worst-case"]
-    assert "verdict: masked" in output
-    assert "zero-gradient" in output
-
-
-def test_strict_fails_unless_the_model_is_trusted_and_limits_are_settings(model_file):
-    own = ["evaluate", "--model", f"{model_file}:make", "--dataset", "digits", "--test-examples", 20]
-    own += ["--attacks", "fgsm"]
-    assert "weak-evaluation" in harness(*own)
-    assert "verdict: suspect" in harness(*own, "--strict", code=1)
-    assert "verdict: trusted" in harness(*own, "--strict", "--set", "diagnostics.weak-evaluation.suspect=2")
-    output = harness(*own, "--set", "protocol.lr=1", code=2)
-    assert "unknown owner of a --set 'protocol'" in output
-
-
-def test_a_model_with_other_classes_than_the_data_is_said_to_have_them(tmp_path, caplog):
-    file = tmp_path / "wide.py"
-    file.write_text(MODEL.replace("64, 10", "64, 12"))
-    harness("evaluate", "--model", f"{file}:make", "--dataset", "digits", "--test-examples", 10, "--attacks", "fgsm")
-    assert "the model has 12 outputs, digits has 10 classes: label 0 is '0' here" in caplog.text
-
-
-def test_a_model_that_fails_is_one_line_and_its_traceback_is_kept(tmp_path):
-    file = tmp_path / "odd.py"
-    file.write_text("def make():\n    return lambda x: 1 / 0\n")
-    output = harness("evaluate", "--model", f"{file}:make", "--dataset", "digits", code=2)
-    (line,) = output.strip().splitlines()
-    assert line.startswith(
-        "error: the model fails on images (N, C, H, W) = (2, 1, 8, 8): ZeroDivisionError: division by"
-    )
-    kept = Path(line.rpartition("traceback: ")[2].rstrip(")"))
-    assert "lambda x: 1 / 0" in kept.read_text()
-    kept.unlink()
-
-
-def test_evaluate_refuses_what_is_no_model(model_file):
-    output = harness("evaluate", "--model", f"{model_file}:wrong", "--dataset", "digits", code=2)
-    assert "must return a torch.nn.Module or a function, got int" in output
-    output = harness("evaluate", "--model", f"{model_file}:mkae", "--dataset", "digits", code=2)
-    assert "defines no 'mkae'" in output
 
 
 def test_a_failed_job_makes_exit_code_1(tmp_path):

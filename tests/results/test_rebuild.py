@@ -8,7 +8,7 @@ from pandas.testing import assert_frame_equal
 from results_jobs import jobs, write_evaluate, write_train, write_workspace
 
 from results.errors import HarnessError
-from results.queries import history, long_form
+from results.queries import history, long_form, missing_trainings
 from results.store import Store, rebuild
 
 
@@ -52,6 +52,8 @@ def test_rebuilding_loses_no_row_and_no_earlier_backup(tmp_path):
     assert [file.name for file in kept] == ["a.db.bak", "a.db.bak1", "a.db.bak2"]
     assert "train-0-0" in set(jobs(Store.open(kept[0])).id)
     assert "train-0-0" not in set(jobs(Store.open(path)).id)
+    assert missing_trainings(Store.open(path)) == {"train-0-0": 3}
+    assert missing_trainings(Store.open(kept[0])) == {}
 
 
 def test_a_ruined_database_is_moved_aside_byte_for_byte_and_replaced(tmp_path):
