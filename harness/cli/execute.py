@@ -1,6 +1,5 @@
 """The command that trains and attacks."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer

@@ -103,7 +103,7 @@ def test_a_deleted_report_and_database_come_back_with_the_same_command(finished)
     for file in (workspace / "reports").iterdir():
         file.unlink()
     assert harness(*arguments) == before
-    assert (workspace / "reports" / "accuracy.png").is_file()
+    assert (workspace / "reports" / "accuracy_digits_small-cnn_Linf-0.2_best.png").is_file()
 
 
 def test_results_csv_has_the_columns_that_scripts_rely_on(finished):
