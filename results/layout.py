@@ -21,6 +21,11 @@ class JobFiles:
         return self.directory / "spec.json"
 
     @property
+    def command(self) -> Path:
+        """How the user asked for it first, as a shell takes it: a ``cd`` and the command."""
+        return self.directory / "command.txt"
+
+    @property
     def result(self) -> Path:
         """What came of it: the job is done once this file is there."""
         return self.directory / "result.json"

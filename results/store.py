@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
 
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, inspect, make_url, select, text
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, delete, event, inspect, make_url, select, text
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -132,6 +132,12 @@ class Store:
             except HarnessError as error:
                 broken.append(str(error))
         return Ingested(**counts, broken=tuple(broken))
+
+    def remove(self, ids: Collection[str]) -> None:
+        """Forget these jobs, and all that is stored of them; ids that are not stored are passed over."""
+        with self._writing() as session:
+            for job_id in ids:
+                session.execute(delete(StoredJob).where(StoredJob.id == job_id))
 
     def _ingest(self, directory: Path) -> str | None:
         """The state that was stored, or None where nothing had to be."""

@@ -1,5 +1,6 @@
 """What the commands share: the application, their options, and how errors are shown."""
 
+import shlex
 import sys
 import traceback
 from collections.abc import Iterator
@@ -67,6 +68,11 @@ def parse_eps(text: str | None) -> float | None:
     from harness.api.values import parse_value
 
     return None if text is None else parse_value("eps", text, float)
+
+
+def typed() -> str:
+    """What the user typed and where, as a shell takes it."""
+    return f"cd {shlex.quote(str(Path.cwd()))}\n{shlex.join(['harness', *sys.argv[1:]])}\n"
 
 
 def names(text: str) -> list[str]:

@@ -19,6 +19,7 @@ from harness.cli.application import (
     app,
     names,
     parse_eps,
+    typed,
 )
 from harness.cli.show import show_report
 from results.layout import WorkspaceFiles
@@ -74,7 +75,7 @@ def run(
         "test_examples": test_examples,
         "settings": settings or [],
     }
-    here = Workspace.at(workspace, dataset, data_root, plugin or [])
+    here = Workspace.at(workspace, dataset, data_root, plugin or [], typed())
     key = key_of(here, words)
     done = recall(here, key) if key else None
     if done:

@@ -22,20 +22,17 @@ def status(workspace: WorkspacePath = RUNS) -> None:
     """
     from collections import Counter
 
-    from rich.table import Column, Table
-
     from harness.run.status import survey
 
-    states = survey(workspace)
+    states, files = survey(workspace), WorkspaceFiles(workspace)
     counts = Counter(state.state for state in states)
-    console = Console()
-    console.print(f"{len(states)} jobs: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
-    table = Table(Column("job", no_wrap=True), "what", "state", "", box=None)
+    typer.echo(f"{len(states)} jobs: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
     for state in states:
-        if state.state in ("running", "failed"):
-            table.add_row(state.id, state.title, state.state, state.detail)
-    if table.row_count:
-        console.print(table)
+        if state.state == "running":
+            typer.echo(f"{state.state}  {state.id}  {state.title}  {state.detail}")
+        elif state.state == "failed":
+            log = files.job(state.id).log
+            typer.echo(f"{state.state}  {state.id}  {state.title}\n        {state.detail}\n        {log}")
 
 
 @results_app.callback()

@@ -1,6 +1,7 @@
 """What the job directories say about a workspace, read without torch."""
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,22 +40,57 @@ def survey(workspace: Path) -> list[JobState]:
     Raises:
         HarnessError: if there is no such workspace.
     """
+    return [state_of(files) for files in every_job(workspace)]
+
+
+def every_job(workspace: Path) -> list[JobFiles]:
+    """The files of every job in the workspace, in the order of their directories' names.
+
+    Raises:
+        HarnessError: if there is no such workspace.
+    """
     jobs = WorkspaceFiles(workspace).jobs
     if not jobs.is_dir():
         raise HarnessError(f"{workspace} holds no jobs: start with harness run --workspace {workspace}")
     every = (JobFiles(directory) for directory in sorted(jobs.iterdir()))
-    return [_state(files) for files in every if files.spec.exists()]
+    return [files for files in every if files.spec.exists()]
 
 
-def _state(files: JobFiles) -> JobState:
+def find_id(workspace: Path, name: str) -> str:
+    """The id that begins with ``name``, of a job or of a training that is gone and whose evaluations are there.
+
+    Raises:
+        HarnessError: if there is none, or several.
+    """
+    known = {own for files in every_job(workspace) for own in (files.id, _read(files.spec).get("train_id", files.id))}
+    found = [name] if name in known else sorted(job for job in known if name and job.startswith(name))
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise HarnessError(f"no job in {workspace} has an id that begins with {name!r}: harness results --csv has them")
+    raise HarnessError(f"{len(found)} jobs have ids that begin with {name!r}, such as {found[0]} and {found[1]}")
+
+
+def with_dependents(workspace: Path, wanted: Collection[str]) -> list[JobFiles]:
+    """These jobs and those whose outcome would mean nothing without them.
+
+    A training's evaluations and diagnoses, and the diagnoses that judged an evaluation.
+    """
+    chosen, every = set(wanted), [(files, _read(files.spec)) for files in every_job(workspace)]
+    chosen |= {files.id for files, spec in every if spec.get("train_id") in chosen}
+    chosen |= {files.id for files, spec in every if chosen.intersection(spec.get("evaluations", ()))}
+    return [files for files, _ in every if files.id in chosen]
+
+
+def state_of(files: JobFiles) -> JobState:
+    """What the job's directory says."""
     title = _title(_read(files.spec))
     if files.result.exists():
         return JobState(files.id, title, "done", f"{_read(files.result).get('seconds', 0):.0f} s")
     if _locked(files.lock):
         return JobState(files.id, title, "running", describe(read_progress(files)))
     if files.failure.exists():
-        error = _read(files.failure).get("error", "")
-        return JobState(files.id, title, "failed", f"{error} (log: {files.log})")
+        return JobState(files.id, title, "failed", _read(files.failure).get("error", ""))
     return JobState(files.id, title, "pending", "")
 
 

@@ -11,15 +11,21 @@ _FOLDER = "imagefolder:"
 
 @dataclass(frozen=True)
 class Workspace(WorkspaceFiles):
-    """A workspace's files, and where this machine finds the data set and the plugins of its jobs."""
+    """A workspace's files, and where this machine finds the data set and the plugins of its jobs.
+
+    ``command`` is what the user typed, which is kept with each job that it is the first to ask for.
+    """
 
     dataset: str
     data_root: Path
     plugins: tuple[Path, ...] = ()
+    command: str = ""
 
     @classmethod
-    def at(cls, root: Path, dataset: str, data_root: Path, plugins: Sequence[Path] = ()) -> "Workspace":
+    def at(
+        cls, root: Path, dataset: str, data_root: Path, plugins: Sequence[Path] = (), command: str = ""
+    ) -> "Workspace":
         """The workspace with absolute paths, so that workers find it from anywhere."""
         if dataset.startswith(_FOLDER):
             dataset = f"{_FOLDER}{Path(dataset.removeprefix(_FOLDER)).expanduser().resolve()}"
-        return cls(root.resolve(), dataset, data_root.resolve(), tuple(path.resolve() for path in plugins))
+        return cls(root.resolve(), dataset, data_root.resolve(), tuple(path.resolve() for path in plugins), command)

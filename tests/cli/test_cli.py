@@ -13,7 +13,7 @@ from command_line import harness
 from harness.cli import app
 
 COMMANDS = ["run", "status", "results", "report", "compare", "methods", "models", "datasets", "attacks"]
-COMMANDS += ["evaluate", "doctor"]
+COMMANDS += ["evaluate", "doctor", "show", "retry", "rm"]
 FIRST_COLUMNS = "method,dataset,model,seed,checkpoint,attack,accuracy,ci_low,ci_high,examples"
 
 
@@ -187,7 +187,10 @@ def test_a_run_ranks_the_methods(finished):
         (["results", "--csv"], "harness run"),
         (["compare", "trades", "mart"], "harness run"),
         (["evaluate", "--model", "nowhere.py:make", "--dataset", "digits"], "nowhere.py does not exist"),
-        (["evaluate", "--model", "make", "--dataset", "digits"], "FILE.py:FACTORY or robustbench:NAME, got 'make'"),
+        (
+            ["evaluate", "--model", "make", "--dataset", "digits"],
+            "robustbench:NAME or runs:METHOD/seed0/best, got 'make'",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(arguments, message, tmp_path, monkeypatch):

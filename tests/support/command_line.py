@@ -1,7 +1,9 @@
 """The command line as a user meets it, without the seconds that a process of its own takes to import torch."""
 
 import io
+import sys
 from contextlib import redirect_stderr
+from unittest.mock import patch
 
 from typer.testing import CliRunner
 
@@ -15,7 +17,9 @@ def harness(*arguments: object, code: int = 0) -> str:
     As ``harness.cli.main`` does, a HarnessError is shown by ``user_errors``; every other error is the test's to see.
     """
     environment = {"COLUMNS": "160", "TERM": "dumb"}
-    found = CliRunner().invoke(app, [str(argument) for argument in arguments], env=environment, prog_name="harness")
+    words = [str(argument) for argument in arguments]
+    with patch.object(sys, "argv", ["harness", *words]):
+        found = CliRunner().invoke(app, words, env=environment, prog_name="harness")
     output, ended = found.stdout + found.stderr, found.exit_code
     if isinstance(found.exception, HarnessError):
         message, ended = _as_main_shows(found.exception)

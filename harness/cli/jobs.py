@@ -1,0 +1,91 @@
+"""The commands for single jobs."""
+
+import shutil
+from typing import Annotated
+
+import typer
+
+from harness.api.errors import HarnessError
+from harness.cli.application import RUNS, WorkspacePath, app
+from harness.cli.show import open_store
+from results.layout import WorkspaceFiles
+
+_LOG_LINES = 20
+_Job = Annotated[str, typer.Argument(metavar="ID", help="The job's id, or its beginning.")]
+
+
+@app.command()
+def show(job: _Job, workspace: WorkspacePath = RUNS) -> None:
+    """Show one job: its state, the command that asked for it, its settings, and the end of its log.
+
+    Example: harness show train-1b0e50
+    """
+    from harness.run.status import find_id, state_of
+
+    files = WorkspaceFiles(workspace).job(find_id(workspace, job))
+    if not files.spec.exists():
+        raise HarnessError(f"{files.id} is not there, only what was done with its model: copy {files.directory} there")
+    state = state_of(files)
+    typer.echo(f"{state.id}: {state.title}\n{state.state}{': ' * bool(state.detail)}{state.detail}")
+    for title, path in (("asked for by", files.command), ("spec", files.spec), ("result", files.result)):
+        if path.exists():
+            typer.echo(f"\n{title} ({path}):\n{path.read_text(encoding='utf-8').strip()}")
+    if files.log.exists():
+        lines = files.log.read_text(encoding="utf-8").splitlines()[-_LOG_LINES:]
+        typer.echo("\n".join((f"\nend of the log ({files.log}):", *lines)))
+
+
+@app.command()
+def retry(workspace: WorkspacePath = RUNS) -> None:
+    """Give the commands again that asked for jobs which failed or were cut off; what is done stays done.
+
+    Example: harness retry --workspace runs
+    """
+    from harness.run.status import every_job
+
+    open_jobs = [files for files in every_job(workspace) if not files.result.exists()]
+    commands = dict.fromkeys(files.command.read_text(encoding="utf-8") for files in open_jobs if files.command.exists())
+    if not commands:
+        typer.echo("nothing to try again" if not open_jobs else f"no command is known for {open_jobs[0].id}")
+        return
+    codes = [_again(command) for command in commands]
+    raise typer.Exit(max(codes))
+
+
+def _again(command: str) -> int:
+    """Run a kept command in this process: its exit code."""
+    import contextlib
+    import shlex
+
+    place, words = (shlex.split(line)[1:] for line in command.splitlines())
+    typer.echo(command.strip())
+    with contextlib.chdir(place[0]):
+        return int(app(words, standalone_mode=False) or 0)
+
+
+@app.command()
+def rm(
+    job: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids, or their beginnings.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    workspace: WorkspacePath = RUNS,
+) -> None:
+    """Remove jobs, with all that rests on them, from the workspace and its database.
+
+    A training takes its evaluations and diagnoses along, an evaluation the diagnoses that judged it.
+
+    Example: harness rm train-1b0e50
+    """
+    from harness.run.status import find_id, state_of, with_dependents
+
+    chosen = with_dependents(workspace, [find_id(workspace, each) for each in job])
+    for each in chosen:
+        state = state_of(each)
+        if state.state == "running":
+            raise HarnessError(f"{state.id} ({state.title}) is running: stop that run first")
+        typer.echo(f"{state.id}  {state.title}  {state.state}")
+    if not yes:
+        typer.confirm(f"remove these {len(chosen)} jobs?", abort=True)
+    open_store(WorkspaceFiles(workspace)).remove([each.id for each in chosen])
+    for each in chosen:
+        shutil.rmtree(each.directory)
+    typer.echo(f"removed {len(chosen)} jobs from {workspace}")
