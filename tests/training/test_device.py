@@ -8,6 +8,8 @@ from oracles import LABELS, MARGINS, Threshold, constant_images
 from training_runs import history_of
 
 import harness
+from harness.api.method import Step, methods
+from harness.api.model import Inputs
 from harness.training.loop import train
 from results.layout import JobFiles
 
@@ -27,6 +29,21 @@ def test_every_method_trains_here_in_bfloat16(method, model, train_spec, digits,
     assert math.isfinite(entry["loss"])
     assert all(math.isfinite(term) for term in entry["terms"].values())
     assert (entry["peak_memory"] or 0) > 0 or DEVICE.type == "cpu"
+
+
+@pytest.mark.skipif(DEVICE.type == "cpu", reason="PyTorch reports waiting for a GPU alone")
+@pytest.mark.parametrize("method", METHODS)
+def test_a_step_never_waits_for_the_gpu(method):
+    """As ``test_synchronisation.py`` shows on any device, and here by what PyTorch itself calls synchronising."""
+    trained = methods[method]()
+    model = trained.build_model("small-cnn", 10, Inputs(3, 32, (0.5,) * 3, (0.25,) * 3)).to(DEVICE).train()
+    x, y = torch.rand(16, 3, 32, 32, device=DEVICE), torch.arange(16, device=DEVICE) % 10
+    step = Step(1, torch.Generator(DEVICE).manual_seed(0))
+    try:
+        torch.cuda.set_sync_debug_mode("error")
+        trained.loss(model, x, y, harness.Threat("Linf", 8 / 255, 0.007), step).total.backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.parametrize("attack", ["fgsm", "pgd-20", "cw", "autoattack", "adaptive"])
