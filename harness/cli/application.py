@@ -26,12 +26,15 @@ app = typer.Typer(
 
 WorkspacePath = Annotated[Path, typer.Option("--workspace", "-w", help="Where jobs, database and reports lie.")]
 DataRoot = Annotated[Path, typer.Option(envvar="HARNESS_DATA", help="Where data sets are kept and downloaded to.")]
-Dataset = Annotated[str, typer.Option("--dataset", "-d", help="A data set (see harness datasets) or imagefolder:PATH.")]
+Dataset = Annotated[
+    str, typer.Option("--dataset", "-d", help="A data set (see harness datasets), imagefolder:PATH or npz:FILE.")
+]
 Attacks = Annotated[str, typer.Option(help="Comma-separated, e.g. fgsm,pgd-100:restarts=5 (see harness attacks).")]
 Eps = Annotated[str | None, typer.Option(help="Radius for images in [0, 1], e.g. 8/255.")]
 Norm = Annotated[Literal["Linf", "L2"] | None, typer.Option(help="Default: the data set's.")]
 Plugins = Annotated[
-    list[Path] | None, typer.Option("--plugin", help="A Python file with your own methods; repeatable.")
+    list[Path] | None,
+    typer.Option("--plugin", help="A Python file with your own methods, models, data sets or attacks; repeatable."),
 ]
 RUNS, DATA = Path("runs"), Path("data")
 DEFAULT_ATTACKS = ",".join(ATTACKS)

@@ -6,13 +6,14 @@ Files in, arrays of bytes out; must not know what is trained or attacked with th
 from pathlib import Path
 
 from harness.api.data import Data, datasets
-from harness.datasets import embedded, folder, standard, tiny_imagenet
+from harness.datasets import arrays, embedded, folder, standard, tiny_imagenet
 
-__all__ = ["embedded", "folder", "load", "stamp", "standard", "tiny_imagenet"]
+__all__ = ["PREFIXES", "arrays", "embedded", "folder", "load", "stamp", "standard", "tiny_imagenet"]
+PREFIXES = (folder.PREFIX, arrays.PREFIX)  # of data sets that are named by where they lie
 
 
 def load(name: str, root: Path) -> Data:
-    """The data set that a user names: a registered name, or ``imagefolder:PATH``.
+    """The data set that a user names: a registered name, ``imagefolder:PATH`` or ``npz:FILE``.
 
     ``root`` is where archives are looked for and downloaded to, and where decoded arrays are kept (``root/cache``,
     which may be deleted at any time). The arrays may be read-only views of those files.
@@ -23,6 +24,8 @@ def load(name: str, root: Path) -> Data:
     """
     if name.startswith(folder.PREFIX):
         return folder.load_folder(Path(name.removeprefix(folder.PREFIX)), root)
+    if name.startswith(arrays.PREFIX):
+        return arrays.load_arrays(Path(name.removeprefix(arrays.PREFIX)))
     return datasets[name](root)
 
 
@@ -36,5 +39,7 @@ def stamp(name: str, root: Path) -> str | None:
     """
     if name.startswith(folder.PREFIX):
         return folder.folder_stamp(Path(name.removeprefix(folder.PREFIX)))
+    if name.startswith(arrays.PREFIX):
+        return arrays.array_stamp(Path(name.removeprefix(arrays.PREFIX)))
     built_in = name in datasets and datasets[name].__module__.startswith(f"{__name__}.")
     return f"{name} in {root}" if built_in else None

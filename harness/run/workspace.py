@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.datasets import PREFIXES
 from results.layout import WorkspaceFiles
-
-_FOLDER = "imagefolder:"
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,7 @@ class Workspace(WorkspaceFiles):
         cls, root: Path, dataset: str, data_root: Path, plugins: Sequence[Path] = (), command: str = ""
     ) -> "Workspace":
         """The workspace with absolute paths, so that workers find it from anywhere."""
-        if dataset.startswith(_FOLDER):
-            dataset = f"{_FOLDER}{Path(dataset.removeprefix(_FOLDER)).expanduser().resolve()}"
+        for prefix in PREFIXES:
+            if dataset.startswith(prefix):
+                dataset = f"{prefix}{Path(dataset.removeprefix(prefix)).expanduser().resolve()}"
         return cls(root.resolve(), dataset, data_root.resolve(), tuple(path.resolve() for path in plugins), command)

@@ -9,8 +9,10 @@ import typer.main
 from oracles import LABELS, MARGINS, Threshold, constant_images
 from zoo import BROKEN, HONEST
 
+from harness.api.specs import TrainSpec
 from harness.cli import app
-from harness.plan.graph import select_methods
+from harness.datasets import load
+from harness.plan.graph import Request, plan, select_methods
 from harness.plugins import REGISTRIES, load_plugins
 from harness.training.loop import train
 from harness.trust.checks import CHECKS, checks_table
@@ -25,13 +27,29 @@ def python_blocks(text):
 
 
 def test_the_example_method_is_a_plugin_of_thirty_lines_that_trains(train_spec, digits, tmp_path):
-    (source,) = python_blocks(CONTRIBUTING)
+    source = python_blocks(CONTRIBUTING)[0]
     assert len(source.splitlines()) <= 30
     file = tmp_path / "my_at.py"
     file.write_text(source)
     load_plugins([file])
     result = train(train_spec("my-at", epochs=1), digits, torch.device("cpu"), JobFiles(tmp_path), lambda _: None)
     assert result["epochs"] == 1
+
+
+def test_the_example_model_and_data_set_are_plugins_that_train(tmp_path):
+    """Both methods of the command, for an epoch."""
+    files = [tmp_path / name for name in ("my_net.py", "stripes.py")]
+    for file, source in zip(files, python_blocks(CONTRIBUTING)[1:], strict=True):
+        file.write_text(source)
+    load_plugins(files)
+    plugins = "--plugin my_net.py --plugin stripes.py --dataset stripes --model my-net"
+    assert f"    harness run {plugins} --methods pgd-at,pgd-at-ancra --epochs 5\n" in CONTRIBUTING
+    stripes = load("stripes", tmp_path)
+    request = Request(methods=["pgd-at", "pgd-at-ancra"], data=stripes, model="my-net", attacks=[], epochs=1)
+    for job in plan(request):
+        if isinstance(job.spec, TrainSpec):
+            result = train(job.spec, stripes, torch.device("cpu"), JobFiles(tmp_path / job.id), lambda _: None)
+            assert result["epochs"] == 1
 
 
 def test_the_library_example_runs():
