@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from zlib import crc32
 
-from results.labels import method_label, method_of, protocol_labels
+from results.labels import method_labels, method_of
 
 # In the order in which the built-in ones are registered (a test compares). Okabe & Ito 2008
 # (https://jfly.uni-koeln.de/color/) and Tol 2021 (https://personal.sron.nl/~pault/): light for a base method, dark for
@@ -38,16 +38,10 @@ def ordered_methods(names: Iterable[str]) -> list[str]:
 
 def labels(trainings: Iterable[Mapping[Any, Any]]) -> dict[tuple[str, str], str]:
     """The label of each method and protocol among the rows of one setting, in the order of :func:`ordered_methods`."""
-    protocols: dict[str, dict[str, str]] = defaultdict(dict)
-    for row in trainings:
-        protocols[row["method"]][row["protocol"]] = row["params"]
-    return {
-        (method, protocol): method_label(method, text)
-        for method in ordered_methods(protocols)
-        for protocol, text in protocol_labels(
-            {name: json.loads(params) for name, params in protocols[method].items()}
-        ).items()
-    }
+    found = {(row["method"], row["protocol"]): row["params"] for row in trainings}
+    shown = method_labels((*place, json.loads(params)) for place, params in found.items())
+    names = ordered_methods(method for method, _ in shown)
+    return dict(sorted(shown.items(), key=lambda item: names.index(item[0][0])))
 
 
 def colours(shown: Iterable[str]) -> dict[str, str]:

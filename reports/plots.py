@@ -16,6 +16,8 @@ from matplotlib.ticker import MaxNLocator
 from reports.methods import colours, labels
 from reports.table import Cell, Comparison, Row
 from results.errors import HarnessError
+from results.labels import ball_of
+from results.names import NATURAL, WORST_CASE
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -101,6 +103,45 @@ def _errors(cell: Cell) -> tuple[float, float]:
     if cell.low is None or cell.high is None:
         return 0.0, 0.0
     return cell.accuracy - cell.low, cell.high - cell.accuracy
+
+
+def security_curve(tables: Sequence[Comparison]) -> Figure:
+    """Worst-case accuracy in % over the radius, of tables that differ in it alone; at 0 it is the natural accuracy.
+
+    Bands are 95 % intervals. The curve of a method that is masked at some radius is dotted.
+    """
+    ordered = sorted(tables, key=lambda table: ball_of(table.threat)[1])
+    rows = [(ball_of(table.threat)[1], row) for table in ordered for row in table.rows if WORST_CASE in row.cells]
+    palette = colours(row.method for _, row in rows)
+    with style():
+        figure = Figure(figsize=(_WIDTH, 3.2))
+        axes = figure.subplots()
+        for name, colour in palette.items():
+            own = [(radius, row) for radius, row in rows if row.method == name]
+            start = [(0.0, own[0][1].cells[NATURAL])] if NATURAL in own[0][1].cells else []
+            masked = any(row.verdict == "masked" for _, row in own)
+            cells = start + [(radius, row.cells[WORST_CASE]) for radius, row in own]
+            _security(axes, name, cells, colour, ":" if masked else "-")
+        radii = {ball_of(table.threat)[1]: table.threat.partition(" ")[2] for table in ordered}
+        axes.set_xticks([0.0, *radii], ["0", *radii.values()])
+        first = ordered[0]
+        norm = ball_of(first.threat)[0]
+        axes.set(xlabel=f"{norm} radius", ylabel="worst-case accuracy (%)", ylim=(0, 100))
+        axes.set_title(f"{first.dataset}, {first.model}, {norm}: {first.checkpoint} checkpoint")
+        figure.legend(loc="outside upper center", ncols=min(4, len(palette)), frameon=False)
+    return figure
+
+
+def _security(axes: Axes, name: str, cells: Sequence[tuple[float, Cell]], colour: str, line: str) -> None:
+    radii, heights = [radius for radius, _ in cells], [100 * cell.accuracy for _, cell in cells]
+    low, high = ([100 * end for end in ends] for ends in zip(*(_ends(cell) for _, cell in cells), strict=True))
+    axes.plot(radii, heights, line, color=colour, marker="o", markersize=3, linewidth=1.3, label=name, clip_on=False)
+    axes.fill_between(radii, low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def _ends(cell: Cell) -> tuple[float, float]:
+    down, up = _errors(cell)
+    return cell.accuracy - down, cell.accuracy + up
 
 
 def training_curves(history: "DataFrame") -> Figure:

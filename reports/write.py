@@ -1,5 +1,6 @@
 """All reports as files."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from io import BytesIO
 from itertools import count
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from reports.table import Comparison, comparisons, to_csv, to_latex, to_markdown
 from reports.table.build import SETTING
-from results.labels import file_label
+from results.labels import ball_of, file_label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,23 +23,28 @@ _METADATA: dict[str, dict[str, None]] = {"png": {"Software": None}, "pdf": {"Cre
 def write(frame: "DataFrame", history: "DataFrame", out: Path) -> list[Path]:
     """Write every table and figure under ``out`` and return their paths.
 
-    ``table_DATASET_MODEL_THREAT_CHECKPOINT.md``, ``.csv`` and ``.tex`` for each comparison; ``accuracy_...png`` and
-    ``.pdf`` for the best checkpoint of each setting, or the one there is; ``curves_DATASET_MODEL_THREAT.png`` and
-    ``.pdf`` of the trainings in ``frame``, where their history has validation accuracies. Readers see a file's old
-    content or its new one, never half of one.
+    ``table_DATASET_MODEL_THREAT_CHECKPOINT.md``, ``.csv`` and ``.tex`` for each comparison. As ``.png`` and ``.pdf``,
+    ``accuracy_...`` for the best checkpoint of each setting, or the one there is; ``security_DATASET_MODEL_NORM`` where
+    there are several radii; ``curves_DATASET_MODEL_THREAT`` of the trainings in ``frame``, where their history has
+    validation accuracies. Readers see a file's old content or its new one, never half of one.
 
     Raises:
         HarnessError: if the frame is empty or not the long form of the results.
     """
-    from reports.plots import accuracy_bars, training_curves
+    from reports.plots import accuracy_bars, security_curve, training_curves
 
     files: dict[str, bytes] = {}
     tables = comparisons(frame)
     for table in tables:
         _add(files, f"table_{table.slug}", {ending: form(table).encode() for ending, form in _TABLES.items()})
     first = {(table.dataset, table.model, table.threat): table for table in reversed(tables)}
+    balls: dict[tuple[str, str, str], list[Comparison]] = defaultdict(list)
     for table in reversed(first.values()):
         _add(files, f"accuracy_{table.slug}", _pictures(accuracy_bars(table)))
+        balls[table.dataset, table.model, ball_of(table.threat)[0]].append(table)
+    for ball, members in balls.items():
+        if len(members) > 1:
+            _add(files, f"security_{file_label(*ball)}", _pictures(security_curve(members)))
     trained = history[history["train_id"].isin(frame["train_id"]) & history["validation_robust"].notna()]
     for setting, epochs in trained.groupby(list(SETTING), sort=False):
         _add(files, f"curves_{file_label(*map(str, setting))}", _pictures(training_curves(epochs)))

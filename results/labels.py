@@ -3,8 +3,9 @@
 import hashlib
 import json
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from fractions import Fraction
 from typing import Any
 
 _MOST_NAMED = 3
@@ -19,6 +20,12 @@ def threat_label(norm: str, eps: float) -> str:
     if norm == "Linf" and levels <= 32 and abs(levels - round(levels)) < 1e-3:
         return f"{norm} {round(levels)}/255"
     return f"{norm} {eps:.4g}"
+
+
+def ball_of(label: str) -> tuple[str, float]:
+    """Norm and radius of a threat that :func:`threat_label` labelled."""
+    norm, _, radius = label.partition(" ")
+    return norm, float(Fraction(radius))
 
 
 def protocol_id(train_spec: Mapping[str, Any]) -> str:
@@ -64,6 +71,18 @@ def protocol_labels(protocols: Mapping[str, Mapping[str, Any]]) -> dict[str, str
 def _by_numbers(text: str) -> list[tuple[float, str]]:
     parts = re.split(r"(\d+(?:\.\d+)?(?:e-?\d+)?)", text)
     return [(float(part), "") if place % 2 else (-1, part) for place, part in enumerate(parts)]
+
+
+def method_labels(trainings: Iterable[tuple[str, str, Mapping[str, Any]]]) -> dict[tuple[str, str], str]:
+    """A label for each method and protocol, by both, of trainings given as method, protocol's id and settings."""
+    protocols: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
+    for method, protocol, settings in trainings:
+        protocols[method][protocol] = settings
+    return {
+        (method, protocol): method_label(method, text)
+        for method, own in protocols.items()
+        for protocol, text in protocol_labels(own).items()
+    }
 
 
 def method_label(method: str, protocol: str) -> str:

@@ -40,11 +40,18 @@ def run(
     model: Annotated[str | None, typer.Option(help="A model (see harness models); default: the data set's.")] = None,
     norm: Norm = None,
     eps: Eps = None,
+    eval_eps: Annotated[
+        str | None, typer.Option(help="Radii to attack at, e.g. 2/255,4/255,8/255; default: that of the training.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Training length; default: the data set's.")] = None,
     train_examples: Annotated[int | None, typer.Option(min=1, help="Train on the first N images only.")] = None,
     test_examples: Annotated[int | None, typer.Option(min=1, help="Attack the first N test images only.")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="METHOD.FIELD=VALUE; also protocol, threat, diagnostics.")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="METHOD.FIELD=VALUE, or several values: trades.beta=1,3,6; also protocol, threat, diagnostics.",
+        ),
     ] = None,
     plugin: Plugins = None,
     workers: Annotated[int | None, typer.Option(help="Jobs at once; default: one per GPU, or per CPU core.")] = None,
@@ -70,6 +77,7 @@ def run(
         "model": model,
         "norm": norm,
         "eps": eps,
+        "eval_eps": names(eval_eps or ""),
         "epochs": epochs,
         "train_examples": train_examples,
         "test_examples": test_examples,
@@ -120,7 +128,10 @@ def _plan_and_run(
     from results.store import Store
 
     pool = executor_for(executor, workers)
-    jobs = session.prepare(here, partial(Request, **{**words, "eps": parse_eps(words["eps"])}))
+    jobs = session.prepare(
+        here,
+        partial(Request, **{**words, "eps": parse_eps(words["eps"]), "eval_eps": [*map(parse_eps, words["eval_eps"])]}),
+    )
     console, store, described = Console(), Store.open(here.database), session.describe(jobs)
     if not quiet:
         console.print(described, markup=False, highlight=False, soft_wrap=True)

@@ -1,12 +1,14 @@
 """One evaluation job: one checkpoint of one training under one attack."""
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from harness.api.data import Data, Split
-from harness.api.specs import EvaluateSpec, TrainSpec
+from harness.api.specs import EvaluateSpec, Sibling, TrainSpec
 from harness.api.threat import Threat
 from harness.attacks import resolve
 from harness.evaluation.judge import Examples, Judgement, Report, judge
@@ -22,8 +24,8 @@ def evaluate_job(
     model = checkpoint_model(spec.train, files.sibling(spec.train_id), spec.checkpoint, data).to(device)
     attack = type(resolve(spec.attack.name))(**spec.attack.params)
     siblings = {
-        each.train.method.name: checkpoint_model(each.train, files.sibling(each.train_id), spec.checkpoint, data)
-        for each in spec.siblings
+        name: checkpoint_model(each.train, files.sibling(each.train_id), spec.checkpoint, data)
+        for name, each in named(spec.siblings).items()
     }
     examples, threat = examples_of(data.test.head(spec.test_examples)), Threat.of(spec.threat)
     declared = build_method(spec.train).attack_views(model)
@@ -40,6 +42,17 @@ def evaluate_job(
         report=report,
     )
     return judgement, outcome_of(judgement)
+
+
+def named(siblings: Sequence[Sibling]) -> dict[str, Sibling]:
+    """By method; where one has several trainings, by its training's id too."""
+    counts = Counter(each.train.method.name for each in siblings)
+    return {
+        each.train.method.name
+        if counts[each.train.method.name] == 1
+        else f"{each.train.method.name} {each.train_id}": each
+        for each in siblings
+    }
 
 
 def outcome_of(judgement: Judgement) -> dict[str, Any]:

@@ -21,36 +21,50 @@ from harness.api.specs import (
     TrainSpec,
     job_id,
 )
-from harness.api.threat import Norm
+from harness.api.threat import Norm, Threat
 from harness.attacks import family, resolve
 from harness.datasets.holdout import hold_out
 from harness.plan.choices import ATTACKS
 from harness.plan.defaults import Setup, setup_for, threat_for
-from harness.plan.settings import Settings
+from harness.plan.settings import Settings, combinations
 from harness.plugins import code_of
+from results.labels import method_labels, protocol_id, settings_of
 from results.names import CHECKPOINTS, NATURAL
 
 
 @dataclass(frozen=True)
 class Job:
-    """One node of the graph: a spec, its id, and the jobs that must be done before."""
+    """One node of the graph: a spec, its id, and the jobs that must be done before.
+
+    ``label`` is the method, with the settings that tell its trainings apart where there are several.
+    """
 
     spec: AnySpec
     id: str
     needs: tuple[str, ...] = ()
+    label: str = ""
 
     @property
     def title(self) -> str:
-        """For people: ``trades seed 0``, ``trades seed 0 best autoattack`` or ``trades seed 0 best diagnosis``."""
-        if isinstance(self.spec, TrainSpec):
-            return f"{self.spec.method.name} seed {self.spec.seed}"
-        what = self.spec.attack.name if isinstance(self.spec, EvaluateSpec) else "diagnosis"
-        return f"{self.spec.train.method.name} seed {self.spec.train.seed} {self.spec.checkpoint} {what}"
+        """For people: ``trades seed 0``, ``trades seed 0 best autoattack`` or ``trades (beta=3) seed 0``.
+
+        An attack elsewhere than where the model was trained says so: ``trades seed 0 best fgsm at Linf 4/255``.
+        """
+        spec = self.spec
+        if isinstance(spec, TrainSpec):
+            return f"{self.label} seed {spec.seed}"
+        what = spec.attack.name if isinstance(spec, EvaluateSpec) else "diagnosis"
+        elsewhere = f" at {Threat.of(spec.threat)}" if spec.threat != spec.train.threat else ""
+        return f"{self.label} seed {spec.train.seed} {spec.checkpoint} {what}{elsewhere}"
 
 
 @dataclass(frozen=True)
 class Request:
-    """The user's words; None means the data set's default. ``settings`` are ``--set`` texts ``owner.field=value``."""
+    """The user's words; None means the data set's default.
+
+    ``settings`` are ``--set`` texts ``owner.field=value``, or with several values ``owner.field=1,3,6``; ``eval_eps``
+    are the radii to attack at, that of the training where there are none.
+    """
 
     methods: Sequence[str]
     data: Data
@@ -60,6 +74,7 @@ class Request:
     model: str | None = None
     norm: Norm | None = None
     eps: float | None = None
+    eval_eps: Sequence[float] = ()
     epochs: int | None = None
     train_examples: int | None = None
     test_examples: int | None = None
@@ -76,18 +91,34 @@ def plan(request: Request, earlier: Sequence[EvaluateSpec] = ()) -> list[Job]:
     """
     setup = setup_for(request.data)
     names = select_methods(request.methods)
-    settings = Settings(request.settings, [*names, "protocol", "threat", "diagnostics"])
-    trains = {job_id(train): train for train in _trainings(request, setup, names, settings)}
+    owners = [*names, "protocol", "threat", "diagnostics"]
+    every = [Settings(texts, owners) for texts in combinations(request.settings)]
+    trains = {job_id(train): train for each in every for train in _trainings(request, setup, names, each)}
     attacks, checkpoints = attack_specs(request.attacks), _checkpoints(request.checkpoints)
     _check_hold_out(request.data, next(iter(trains.values())))
     wanted = setup.test_examples if request.test_examples is None else request.test_examples
-    examples, limits = _limit("test", wanted, len(request.data.test)), settings.limits()
+    examples, limits = _limit("test", wanted, len(request.data.test)), every[0].limits()
     jobs = [Job(train, train_id) for train_id, train in trains.items()]
-    for train_id in trains:
-        for checkpoint in checkpoints:
-            evaluations = _evaluations(trains, train_id, attacks, checkpoint, examples)
+    for train_id, train in trains.items():
+        for checkpoint, threat in product(checkpoints, _threats(train, request.eval_eps)):
+            evaluations = _evaluations(trains, train_id, attacks, checkpoint, examples, threat)
             jobs += [*evaluations, _diagnosis(evaluations, earlier, limits)]
-    return jobs
+    labels = _labels(trains)
+    return [replace(job, label=labels[getattr(job.spec, "train_id", job.id)]) for job in jobs]
+
+
+def _labels(trains: Mapping[str, TrainSpec]) -> dict[str, str]:
+    """Each training's method, with the settings in which it differs from the others by that method."""
+    plain = {train_id: train.model_dump(mode="json") for train_id, train in trains.items()}
+    places = {train_id: (spec["method"]["name"], protocol_id(spec)) for train_id, spec in plain.items()}
+    shown = method_labels((*places[train_id], settings_of(spec)) for train_id, spec in plain.items())
+    return {train_id: shown[place] for train_id, place in places.items()}
+
+
+def _threats(train: TrainSpec, radii: Sequence[float]) -> list[ThreatSpec]:
+    """Where a training is attacked: where it was trained, or at these radii."""
+    own = Threat.of(train.threat)
+    return [ThreatSpec(**asdict(threat_for(own, None, eps))) for eps in dict.fromkeys(radii)] or [train.threat]
 
 
 def _trainings(request: Request, setup: Setup, names: Sequence[str], settings: Settings) -> Iterator[TrainSpec]:
@@ -146,6 +177,7 @@ def _evaluations(
     specs: Sequence[AttackSpec],
     checkpoint: str,
     examples: int | None,
+    threat: ThreatSpec,
 ) -> list[Job]:
     train, jobs = trains[train_id], []
     related = [Sibling(train=each, train_id=name) for name, each in trains.items() if _are_siblings(each, train)]
@@ -158,7 +190,7 @@ def _evaluations(
                 "checkpoint": checkpoint,
                 "attack": attack,
                 "siblings": siblings,
-                "threat": train.threat,
+                "threat": threat,
                 "test_examples": examples,
                 "seed": train.seed,
             }
@@ -168,10 +200,14 @@ def _evaluations(
 
 
 def _are_siblings(one: TrainSpec, other: TrainSpec) -> bool:
-    """Different methods of one seed, of which one builds on the other or both on a third: they share a base class."""
+    """Different methods, of which one builds on the other or both on a third: they share a base class.
+
+    Of one seed, protocol and threat.
+    """
     bases = [set(methods[spec.method.name].__mro__) for spec in (one, other)]
     registered = {method for _, method in methods.items()}
-    return one.method.name != other.method.name and one.seed == other.seed and bool(bases[0] & bases[1] & registered)
+    alike = (one.seed, one.protocol, one.threat) == (other.seed, other.protocol, other.threat)
+    return alike and one.method.name != other.method.name and bool(bases[0] & bases[1] & registered)
 
 
 def _diagnosis(evaluations: Sequence[Job], earlier: Iterable[EvaluateSpec], limits: dict[str, float]) -> Job:

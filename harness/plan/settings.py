@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
+from itertools import product
 from typing import Any, get_type_hints
 
 from pydantic import ValidationError
@@ -11,6 +12,19 @@ from harness.api.method import methods
 from harness.api.specs import Protocol
 from harness.api.values import parse_value
 from harness.trust.findings import limit_names
+
+
+def combinations(texts: Sequence[str]) -> list[list[str]]:
+    """Every choice of one value for each of the ``--set`` texts: ``trades.beta=1,3`` is one or the other.
+
+    A list in brackets is one value, and so is a limit of a diagnostic.
+    """
+    choices = []
+    for text in texts:
+        name, equals, values = text.partition("=")
+        single = values.lstrip().startswith("[") or name.strip().startswith("diagnostics.")
+        choices.append([text] if single else [f"{name}{equals}{value}" for value in values.split(",")])
+    return [list(chosen) for chosen in product(*choices)]
 
 
 class Settings:
@@ -23,6 +37,8 @@ class Settings:
             owner, dot, key = name.strip().partition(".")
             if not equals or not dot or not owner or not key:
                 raise HarnessError(f"--set takes OWNER.FIELD=VALUE with OWNER one of {', '.join(owners)}, got {text!r}")
+            if owner in methods and owner not in owners:
+                raise HarnessError(f"--set {text} is for {owner}, which is not asked for: add it to --methods")
             if owner not in owners:
                 raise UnknownName("owner of a --set", owner, owners)
             self.values.setdefault(owner, {})[key] = value.strip()

@@ -48,7 +48,7 @@ def describe(jobs: Sequence[Job]) -> str:
     threat = Threat.of(first.threat)
     examples = evaluations[0].test_examples
     return (
-        f"{first.dataset.name}: {', '.join(dict.fromkeys(spec.method.name for spec in trains))}; "
+        f"{first.dataset.name}: {', '.join(dict.fromkeys(job.label for job in jobs))}; "
         f"seeds {', '.join(str(seed) for seed in dict.fromkeys(spec.seed for spec in trains))}\n"
         f"{first.model}, {threat}, {protocol.epochs} epochs of "
         f"{first.dataset.train_examples or 'all'} training examples "

@@ -134,9 +134,59 @@ def test_another_radius_keeps_the_proportion_of_the_training_step(jobs_of):
     assert smaller.step_size / smaller.eps == pytest.approx(default.step_size / default.eps)
 
 
+def test_several_values_are_several_trainings_of_the_methods_that_they_are_for(jobs_of):
+    """Every combination, once; lists stay whole; jobs are told apart by what was varied."""
+    ask = {"methods": ["trades", "pgd-at"], "attacks": [], "checkpoints": ["best"]}
+    jobs = jobs_of(**ask, settings=["trades.beta=1,3,6", "protocol.lr=0.1,0.05", "protocol.milestones=[0.5,0.75]"])
+    trains = [job for job in jobs if isinstance(job.spec, TrainSpec)]
+    found = [(job.spec.method.name, job.spec.method.params.get("beta"), job.spec.protocol.lr) for job in trains]
+    assert sorted(found[place] for place in range(8)) == sorted(
+        [("trades", beta, lr) for beta in (1, 3, 6) for lr in (0.1, 0.05)]
+        + [("pgd-at", None, 0.1), ("pgd-at", None, 0.05)]
+    )
+    assert len(trains) == 8
+    assert {job.title for job in trains if job.spec.protocol.lr == 0.1} == {
+        *(f"trades (beta={beta}, lr=0.1) seed 0" for beta in (1, 3, 6)),
+        "pgd-at (lr=0.1) seed 0",
+    }
+    assert all(job.spec.protocol.milestones == (0.5, 0.75) for job in trains)
+    one = jobs_of(**ask, settings=["trades.beta=3"])
+    assert {job.id for job in one} < {job.id for job in jobs_of(**ask, settings=["trades.beta=1,3"])}
+
+
+def test_siblings_share_the_protocol(digits):
+    jobs = plan(
+        Request(
+            **{"methods": ["pgd-at", "pgd-at-ra"], "data": digits, "attacks": ["adaptive"], "checkpoints": ["best"]},
+            settings=["protocol.lr=0.1,0.2"],
+        )
+    )
+    adaptive = [job.spec for job in jobs if isinstance(job.spec, EvaluateSpec) and job.spec.attack.name == "adaptive"]
+    assert [len(spec.siblings) for spec in adaptive] == [1] * 4
+    assert all(each.train.protocol == spec.train.protocol for spec in adaptive for each in spec.siblings)
+
+
+def test_a_training_is_attacked_at_other_radii_without_training_again(jobs_of):
+    """The training is the same job, its own radius gives the same evaluations, and each radius has its diagnosis."""
+    usual = jobs_of(attacks=["fgsm"])
+    jobs = jobs_of(attacks=["fgsm"], eval_eps=[0.05, 0.2])
+    assert jobs[0] == usual[0]
+    assert {job.id for job in usual} < {job.id for job in jobs}
+    others = [job for job in jobs if job.id not in {each.id for each in usual}]
+    assert {job.spec.threat.eps for job in others} == {0.05}
+    assert {job.spec.train.threat.eps for job in others} == {0.2}
+    assert {job.title for job in others} == {
+        f"trades seed 0 {checkpoint} {what} at Linf 0.05"
+        for checkpoint in ("best", "last")
+        for what in ("natural", "fgsm", "diagnosis")
+    }
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"settings": ["mart.beta=3"]}, "--set mart.beta=3 is for mart, which is not asked for: add it to --methods"),
+        ({"eval_eps": [8.0]}, "must be at most 1"),
         ({"methods": ["tardes"]}, r"unknown method 'tardes'. Did you mean 'trades'\?"),
         ({"methods": []}, "no method was named"),
         ({"model": "resnet81"}, r"unknown model 'resnet81'. Did you mean 'resnet18'\?"),

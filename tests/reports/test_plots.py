@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from reports_example import METHODS, epochs, results, score
 
 from reports.methods import colours
-from reports.plots import accuracy_bars, training_curves
+from reports.plots import accuracy_bars, security_curve, training_curves
 from reports.table import comparison
 from results.errors import HarnessError
 
@@ -109,6 +109,22 @@ def test_each_protocol_of_a_method_has_a_panel_that_says_what_differs():
     assert [axes.get_title() for axes in panels] == ["mart\n(epochs=12)", "mart\n(epochs=20)"]
     assert [len(axes.lines[0].get_xdata()) for axes in panels] == [12, 20]
     assert overlapping(training_curves(history)) == []
+
+
+def test_the_security_curve_goes_from_the_natural_accuracy_over_the_worst_cases_of_the_radii():
+    """In the order of the radii, whatever that of the tables; a masked method is dotted."""
+    radii = {8: "Linf 8/255", 2: "Linf 2/255", 60: "Linf 0.2353"}
+    tables = [comparison(results(draw=draw).assign(threat=threat)) for draw, threat in radii.items()]
+    figure = security_curve(tables)
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    for row in tables[1].rows:
+        cells = [next(other for other in table.rows if other.method == row.method).cells for table in tables]
+        expected = [cells[1]["natural"], *(cells[place]["worst-case"] for place in (1, 0, 2))]
+        assert list(lines[row.method].get_ydata()) == pytest.approx([100 * cell.accuracy for cell in expected])
+        assert list(lines[row.method].get_xdata()) == pytest.approx([0, 2 / 255, 8 / 255, 0.2353])
+        assert lines[row.method].get_linestyle() == (":" if row.verdict == "masked" else "-")
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["0", "2/255", "8/255", "0.2353"]
+    assert overlapping(figure) == []
 
 
 def test_a_single_epoch_is_visible():

@@ -15,6 +15,7 @@ from results.errors import HarnessError
 
 TABLES = {f"table_digits_small-cnn_Linf-0.2_{name}.{end}" for name in ("best", "last") for end in ("md", "csv", "tex")}
 ACCURACY, CURVES = "accuracy_digits_small-cnn_Linf-0.2_best", "curves_digits_small-cnn_Linf-0.2"
+SECURITY = "security_digits_small-cnn_Linf"
 FIGURES = {f"{name}.{end}" for name in (ACCURACY, CURVES) for end in ("png", "pdf")}
 
 
@@ -72,6 +73,12 @@ def test_another_setting_has_figures_of_its_own(tmp_path):
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
     added = {path.name for path in tmp_path.glob("*.png")} - before.keys()
     assert added == {"accuracy_mnist_small-cnn_Linf-0.2_last.png", "curves_mnist_small-cnn_Linf-0.2.png"}
+
+
+def test_several_radii_of_one_norm_have_a_security_curve(tmp_path):
+    frames = [results(["trades"]).assign(threat=threat) for threat in ("Linf 0.1", "L2 1", "Linf 0.2")]
+    names = {path.name for path in write(pd.concat(frames), epochs(["mart"]), tmp_path)}
+    assert {name for name in names if name.startswith("security")} == {f"{SECURITY}.png", f"{SECURITY}.pdf"}
 
 
 def test_data_sets_whose_names_differ_in_punctuation_alone_keep_their_own_files(tmp_path):

@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 from sqlalchemy import select
 
 from results.errors import HarnessError
-from results.labels import threat_label
+from results.labels import ball_of, threat_label
 from results.queries import history, long_form, to_csv, to_json
 from results.schema import StoredEvaluation
 
@@ -149,3 +149,4 @@ def test_threats_are_labelled_as_the_engine_prints_them(norm):
     labels = [threat_label(norm, eps) for eps in radii]
     assert labels == [str(Threat(norm, eps)) for eps in radii]
     assert all(first != second for first, second in pairwise(labels))
+    assert [ball_of(label) for label in labels] == [(norm, pytest.approx(eps, rel=1e-3)) for eps in radii]
