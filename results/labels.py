@@ -22,6 +22,12 @@ def threat_label(norm: str, eps: float) -> str:
     return f"{norm} {eps:.4g}"
 
 
+def trained_at(settings: Mapping[str, Any]) -> str:
+    """The threat that a training with these settings was for; empty where they do not say."""
+    known = "threat.norm" in settings and "threat.eps" in settings
+    return threat_label(settings["threat.norm"], settings["threat.eps"]) if known else ""
+
+
 def ball_of(label: str) -> tuple[str, float]:
     """Norm and radius of a threat that :func:`threat_label` labelled."""
     norm, _, radius = label.partition(" ")

@@ -1,5 +1,6 @@
 """From the long form of the results to comparison tables."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -10,6 +11,7 @@ from reports.methods import labels
 from reports.table.comparison import OVERESTIMATION, OVERFITTING, Cell, Comparison, Row, percent
 from results.compare import ranks
 from results.errors import HarnessError
+from results.labels import trained_at
 from results.names import CHECKPOINTS, NATURAL, WORST_CASE, ordered_attacks
 from results.statistics import t_interval
 
@@ -95,7 +97,9 @@ def _compare(rows: Sequence[Record], dataset: str, model: str, threat: str, *, c
             )
         table_rows.append(_row(label, own, {name: gap for name, gap in gaps.items() if gap is not None}))
     attacks = ordered_attacks(attack for row in table_rows for attack in row.cells)
-    table = Comparison(dataset, model, threat, checkpoint, tuple(attacks), _mark_best(table_rows, attacks))
+    elsewhere = {trained_at(json.loads(row["params"])) for row in trainings.values()} - {"", threat}
+    marked = _mark_best(table_rows, attacks)
+    table = Comparison(dataset, model, threat, checkpoint, tuple(attacks), marked, tuple(sorted(elsewhere)))
     return replace(table, rows=_rank(table))
 
 

@@ -71,7 +71,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The methods on one data set, model and threat, at one checkpoint."""
+    """The methods on one data set, model and threat, at one checkpoint.
+
+    ``trained`` are the threats that they were trained for, where these are others.
+    """
 
     dataset: str
     model: str
@@ -79,6 +82,7 @@ class Comparison:
     checkpoint: str
     attacks: tuple[str, ...]
     rows: tuple[Row, ...]
+    trained: tuple[str, ...] = ()
 
     @property
     def slug(self) -> str:
@@ -132,6 +136,7 @@ class Comparison:
         notes = [
             f"Accuracy in % on {_span([cell.examples for cell in cells])} test examples; {self.threat}; "
             f"{self.checkpoint} checkpoint; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}.",
+            *([f"Trained at {', '.join(self.trained)}."] if self.trained else []),
             *_uncertainty(self.rows),
             BEST_NOTE,
         ]

@@ -261,6 +261,15 @@ def test_only_a_worst_case_over_every_attack_that_is_no_illusion_has_a_rank():
     assert not comparison(frame.drop(columns="verdicts")).ranked
 
 
+def test_a_table_says_where_its_models_were_trained_elsewhere():
+    def notes(radius):
+        settings = f'{{"threat.norm": "Linf", "threat.eps": {radius}}}'
+        return comparison(results(["trades"]).assign(params=settings)).notes
+
+    assert "Trained at Linf 0.1." in notes(0.1)
+    assert not any("Trained" in note for note in notes(0.2))
+
+
 def test_protocols_of_one_method_are_ranked_as_rows_of_their_own():
     first, second = (with_worst_cases(results(["trades"]), trades=correct) for correct in (100, 120))
     table = comparison(pd.concat([first, second.assign(protocol="4fee9c", train_id="train-4fee9c01d2")]))
