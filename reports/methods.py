@@ -2,12 +2,16 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Hashable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from results.labels import method_labels, method_of
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+SETTING = ("dataset", "model", "threat")
 # In the order in which the built-in ones are registered (a test compares). Okabe & Ito 2008
 # (https://jfly.uni-koeln.de/color/) and Tol 2021 (https://personal.sron.nl/~pault/): light for a base method, dark for
 # ANCRA over it, so that the pairs differ in grey too.
@@ -42,6 +46,15 @@ def labels(trainings: Iterable[Mapping[Any, Any]]) -> dict[tuple[str, str], str]
     shown = method_labels((*place, json.loads(params)) for place, params in found.items())
     names = ordered_methods(method for method, _ in shown)
     return dict(sorted(shown.items(), key=lambda item: names.index(item[0][0])))
+
+
+def labelled(rows: "DataFrame") -> "DataFrame":
+    """The rows of the long form with a column ``label``: what the tables of their setting call their method."""
+    shown: dict[tuple[Hashable, ...], str] = {}
+    for setting, own in rows.groupby(list(SETTING), sort=False):
+        shown |= {(*setting, *place): label for place, label in labels(own.to_dict("records")).items()}
+    keys = rows[[*SETTING, "method", "protocol"]].itertuples(index=False, name=None)
+    return rows.assign(label=[shown[key] for key in keys])
 
 
 def colours(shown: Iterable[str]) -> dict[str, str]:

@@ -2,11 +2,10 @@
 
 import re
 import shlex
-from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
-from reports.methods import labels
-from reports.table.build import SETTING, check, comparison
+from reports.methods import SETTING, labelled
+from reports.table.build import check, comparison
 from reports.table.comparison import Comparison
 from results.compare import compare, sentence
 from results.errors import HarnessError, UnknownName
@@ -65,17 +64,8 @@ def _method(frame: "DataFrame", name: str) -> "DataFrame":
     if asked["protocol"]:
         return _only(rows, "protocol", asked["protocol"], f"protocol of {asked['method']}")
     if asked["settings"]:
-        return _only(_labelled(rows), "label", f"{asked['method']} ({asked['settings']})", "row")
+        return _only(labelled(rows), "label", f"{asked['method']} ({asked['settings']})", "row")
     return rows
-
-
-def _labelled(rows: "DataFrame") -> "DataFrame":
-    """The rows with a column ``label``: what the tables of their setting call them."""
-    shown: dict[tuple[Hashable, ...], str] = {}
-    for setting, own in rows.groupby(list(SETTING), sort=False):
-        shown |= {(*setting, *place): label for place, label in labels(own.to_dict("records")).items()}
-    keys = rows[[*SETTING, "method", "protocol"]].itertuples(index=False, name=None)
-    return rows.assign(label=[shown[key] for key in keys])
 
 
 def _chosen(rows: "DataFrame", name: str, wanted: dict[str, str]) -> "DataFrame":
@@ -126,7 +116,7 @@ def _options(settings: set[tuple[str, ...]]) -> str:
 
 def _table(rows: "DataFrame", name: str, attack: str) -> Comparison:
     """The table of one method under one protocol, a single row."""
-    shown = _labelled(rows).groupby("label", sort=False)["seed"]
+    shown = labelled(rows).groupby("label", sort=False)["seed"]
     if len(shown) > 1:
         there_are = ", ".join(
             f"{shlex.quote(str(label))} (seeds {', '.join(map(str, sorted(seeds.unique())))})" for label, seeds in shown

@@ -7,8 +7,8 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reports.methods import SETTING
 from reports.table import Comparison, comparisons, to_csv, to_latex, to_markdown
-from reports.table.build import SETTING
 from results.labels import ball_of, file_label
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 import shlex
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -24,20 +24,50 @@ app = typer.Typer(
     help="Train, attack and compare adversarial-training methods under one protocol.",
 )
 
+DEFAULT_ATTACKS = ",".join(ATTACKS)
+
+
+def completing(kind: str) -> Callable[[str], list[str]]:
+    """What a shell offers for the last name of a comma-separated list of ``methods``, ``models``, ...."""
+
+    def complete(incomplete: str) -> list[str]:
+        from harness.plugins import REGISTRIES, load_plugins
+
+        load_plugins()
+        before, comma, last = incomplete.rpartition(",")
+        return [f"{before}{comma}{name}" for name in REGISTRIES[kind] if name.startswith(last)]
+
+    return complete
+
+
 WorkspacePath = Annotated[Path, typer.Option("--workspace", "-w", help="Where jobs, database and reports lie.")]
 DataRoot = Annotated[Path, typer.Option(envvar="HARNESS_DATA", help="Where data sets are kept and downloaded to.")]
 Dataset = Annotated[
-    str, typer.Option("--dataset", "-d", help="A data set (see harness datasets), imagefolder:PATH or npz:FILE.")
+    str,
+    typer.Option(
+        "--dataset",
+        "-d",
+        help="A data set (see harness datasets), imagefolder:PATH or npz:FILE.",
+        autocompletion=completing("datasets"),
+    ),
 ]
-Attacks = Annotated[str, typer.Option(help="Comma-separated, e.g. fgsm,pgd-100:restarts=5 (see harness attacks).")]
+Attacks = Annotated[
+    str,
+    typer.Option(
+        help=f"Comma-separated, e.g. fgsm,pgd-100:restarts=5 (see harness attacks); default: {', '.join(ATTACKS)}.",
+        show_default=False,
+        autocompletion=completing("attacks"),
+    ),
+]
 Eps = Annotated[str | None, typer.Option(help="Radius for images in [0, 1], e.g. 8/255.")]
-Norm = Annotated[Literal["Linf", "L2"] | None, typer.Option(help="Default: the data set's.")]
+Norm = Annotated[
+    Literal["Linf", "L2"] | None, typer.Option(help="Default: the data set's.", case_sensitive=False, metavar="Linf|L2")
+]
 Plugins = Annotated[
     list[Path] | None,
     typer.Option("--plugin", help="A Python file with your own methods, models, data sets or attacks; repeatable."),
 ]
 RUNS, DATA = Path("runs"), Path("data")
-DEFAULT_ATTACKS = ",".join(ATTACKS)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from harness.cli.application import (
     Plugins,
     WorkspacePath,
     app,
+    completing,
     names,
     parse_eps,
     typed,
@@ -29,15 +30,31 @@ if TYPE_CHECKING:
     from harness.run.workspace import Workspace
 
 
+def _number_of_seeds(text: str) -> int:
+    if str(text).isdecimal() and int(text) > 0:
+        return int(text)
+    raise typer.BadParameter(f"takes how many seeds, got {text!r}: seeds 3 and 4 are --seed 3 --seeds 2")
+
+
 @app.command()
 def run(
-    methods: Annotated[str, typer.Option(help="Comma-separated names, or all, or all,ablations.")] = "all",
+    methods: Annotated[
+        str,
+        typer.Option(help="Comma-separated names, or all, or all,ablations.", autocompletion=completing("methods")),
+    ] = "all",
     dataset: Dataset = "digits",
     attacks: Attacks = DEFAULT_ATTACKS,
     checkpoints: Annotated[str, typer.Option(help="Which checkpoints to attack.")] = "best,last",
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, counted from --seed.")] = 1,
+    seeds: Annotated[
+        int, typer.Option(parser=_number_of_seeds, metavar="N", help="How many seeds, counted from --seed.")
+    ] = 1,
     seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
-    model: Annotated[str | None, typer.Option(help="A model (see harness models); default: the data set's.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="A model (see harness models); default: the data set's.", autocompletion=completing("models")
+        ),
+    ] = None,
     norm: Norm = None,
     eps: Eps = None,
     eval_eps: Annotated[

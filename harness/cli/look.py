@@ -1,12 +1,14 @@
 """The commands that look at what there is."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from harness.cli.application import DATA, RUNS, DataRoot, Plugins, WorkspacePath, app
+from harness.api.errors import HarnessError
+from harness.cli.application import DATA, RUNS, DataRoot, Plugins, WorkspacePath, app, names
 from harness.cli.show import open_store, show_report
 from results.layout import WorkspaceFiles
 
@@ -38,28 +40,42 @@ def status(workspace: WorkspacePath = RUNS) -> None:
 @results_app.callback()
 def results(
     context: typer.Context,
+    only: Annotated[
+        list[str] | None, typer.Option(help="COLUMN=VALUE, or several values: method=trades,mart; repeatable.")
+    ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values.")] = False,
     json: Annotated[bool, typer.Option("--json", help="A JSON list of records.")] = False,
     workspace: WorkspacePath = RUNS,
 ) -> None:
     """Print every number in long form: one row per method, seed, checkpoint and attack.
 
-    Example: harness results --csv > results.csv
+    Example: harness results --only attack=worst-case --csv > results.csv
     """
     if context.invoked_subcommand:
         context.obj = workspace
         return
+    from reports.methods import labelled
     from results.queries import long_form, to_csv, to_json
 
-    frame = long_form(open_store(WorkspaceFiles(workspace)))
+    frame = long_form(open_store(WorkspaceFiles(workspace)), **_wanted(only or []))
     if json:
         typer.echo(to_json(frame))
     elif csv:
         typer.echo(to_csv(frame), nl=False)
     else:
-        typer.echo(
-            frame[["method", "dataset", "seed", "checkpoint", "attack", "accuracy", "verdict"]].to_string(index=False)
-        )
+        shown = labelled(frame)[["label", "dataset", "threat", "seed", "checkpoint", "attack", "accuracy", "verdict"]]
+        typer.echo(shown.rename(columns={"label": "method"}).to_string(index=False))
+
+
+def _wanted(texts: Sequence[str]) -> dict[str, Any]:
+    """The values that are wanted of each column."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        column, equals, values = text.partition("=")
+        if not equals:
+            raise HarnessError(f"--only takes COLUMN=VALUE, for example method=trades, got {text!r}")
+        found[column] = [int(value) if column in ("seed", "examples") else value for value in names(values)]
+    return found
 
 
 @results_app.command()

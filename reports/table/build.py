@@ -7,7 +7,7 @@ from dataclasses import replace
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
-from reports.methods import labels
+from reports.methods import SETTING, labels
 from reports.table.comparison import OVERESTIMATION, OVERFITTING, Cell, Comparison, Row, percent
 from results.compare import ranks
 from results.errors import HarnessError
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 Record = Mapping[Any, Any]
 Scores = dict[str, Record]  # of one training at one checkpoint, by attack
 
-SETTING = ("dataset", "model", "threat")
 _TRAINING = ("method", "seed", "protocol", "params", "train_id")
 COLUMNS = (*SETTING, *_TRAINING, "checkpoint", "attack", "accuracy", "ci_low", "ci_high", "examples")
 _SEVERITIES = ("", "trusted", "suspect", "masked")

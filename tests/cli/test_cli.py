@@ -11,6 +11,7 @@ import typer.main
 from command_line import harness
 
 from harness.cli import app
+from harness.cli.application import completing
 
 COMMANDS = ["run", "status", "results", "report", "compare", "methods", "models", "datasets", "attacks"]
 COMMANDS += ["evaluate", "doctor", "show", "retry", "rm"]
@@ -170,6 +171,33 @@ def test_a_run_ranks_the_methods(finished):
     assert "rank: 1 + the number of methods" in output
     (path,) = (workspace / "reports").glob("table_*_best.csv")
     assert set(pd.read_csv(path)["rank"]) <= {1, 2}
+
+
+def test_results_can_be_chosen_by_the_values_of_columns(finished):
+    workspace, _, _ = finished
+    only = ["--only", "attack=fgsm,worst-case", "--only", "method=natural", "--only", "seed=0", "--json"]
+    records = json.loads(harness("results", *only, "-w", workspace))
+    assert [(each["method"], each["attack"]) for each in records] == [
+        ("natural", "fgsm"),
+        ("natural", "worst-case"),
+    ] * 2
+    assert "results have no column 'atack'" in harness("results", "--only", "atack=cw", "-w", workspace, code=2)
+    assert "takes COLUMN=VALUE" in harness("results", "--only", "cw", "-w", workspace, code=2)
+
+
+def test_a_shell_completes_the_last_of_several_names():
+    assert completing("methods")("natural,trades-") == [f"natural,trades-{part}" for part in ("ancra", "anc", "ra")]
+    assert completing("datasets")("dig") == ["digits"]
+
+
+def test_options_are_understood_and_explained():
+    """The norm in any case; how many seeds, not which; no default is cut off in a help of 80 columns."""
+    assert "error: --norm L2 needs --eps" in harness("run", "--norm", "l2", code=2)
+    said = harness("run", "--seeds", "0,1", code=2).replace("│", " ")
+    assert "takes how many seeds, got '0,1': seeds 3 and 4 are --seed 3 --seeds 2" in " ".join(said.split())
+    shown = " ".join(harness("run", "--help").replace("│", " ").split())
+    assert "default: fgsm, pgd-20, cw, autoattack, adaptive." in shown
+    assert "…" not in shown
 
 
 @pytest.mark.parametrize(
