@@ -1,10 +1,10 @@
 """Figures of the results, drawn without a display; a method has the same colour in all of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from math import ceil
+from math import ceil, inf
 from textwrap import wrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.style
 from matplotlib.axes import Axes
@@ -38,9 +38,18 @@ _STYLE = {
     "hatch.linewidth": 0.6,
     "figure.constrained_layout.use": True,
     "pdf.fonttype": 42,
-    "savefig.dpi": 200,
+    "savefig.dpi": 280,
 }
-_WIDTH = 7.0  # inches: the text width of a page, so that 8 pt stay 8 pt
+_WIDTH = 5.0  # inches: letters of 8 pt are of 5 pt in a column of 3.3 inches, and of 11 pt over the width of a page
+_CHARACTERS = 70  # of 8 pt that fit into the width beside an axis
+
+_DOT: dict[str, Any] = {
+    "markersize": 4.5,
+    "markeredgecolor": "black",
+    "markeredgewidth": 0.7,
+    "clip_on": False,
+    "zorder": 4,
+}
 
 
 @contextmanager
@@ -57,14 +66,20 @@ def accuracy_bars(table: Comparison) -> Figure:
     masked method are hatched.
     """
     palette = colours(row.method for row in table.rows)
+    handles = [Patch(facecolor=colour, label=name) for name, colour in palette.items()]
+    if any(row.verdict == "masked" for row in table.rows):
+        handles.append(Patch(facecolor="white", edgecolor="black", hatch="/////", label="masked"))
+    columns = _columns([str(each.get_label()) for each in handles])
     with style():
-        figure = Figure(figsize=(_WIDTH, 2.9))
+        figure = Figure(figsize=(_WIDTH, 2.6 + 0.16 * ceil(len(handles) / columns)))
         _bars(figure.subplots(), table, palette)
-        handles = [Patch(facecolor=colour, label=name) for name, colour in palette.items()]
-        if any(row.verdict == "masked" for row in table.rows):
-            handles.append(Patch(facecolor="white", edgecolor="black", hatch="/////", label="masked"))
-        figure.legend(handles=handles, loc="outside upper center", ncols=min(4, len(handles)), frameon=False)
+        figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False)
     return figure
+
+
+def _columns(labels: Sequence[str]) -> int:
+    """Of a legend above the axes, at most four: as many as its longest label lets fit."""
+    return max(1, min(4, len(labels), _CHARACTERS // (max(map(len, labels)) + 5)))
 
 
 def _bars(axes: Axes, table: Comparison, palette: dict[str, str]) -> None:
@@ -74,7 +89,9 @@ def _bars(axes: Axes, table: Comparison, palette: dict[str, str]) -> None:
         offset = (index - (len(table.rows) - 1) / 2) * width
         _bar_series(axes, row, [place + offset for place, _ in shown], [cell for _, cell in shown], width, palette)
     axes.set_xticks(range(len(table.attacks)), table.attacks)
-    axes.tick_params(axis="x", length=0, labelrotation=20 if len(table.attacks) > 9 else 0)
+    if max(map(len, table.attacks)) * len(table.attacks) > _CHARACTERS:
+        axes.set_xticks(axes.get_xticks(), table.attacks, rotation=45, ha="right", rotation_mode="anchor")
+    axes.tick_params(axis="x", length=0)
     axes.set(xlim=(-0.5, len(table.attacks) - 0.5), ylim=(0, 100), ylabel="accuracy (%)", title=table.title)
 
 
@@ -123,13 +140,23 @@ def security_curve(tables: Sequence[Comparison]) -> Figure:
             cells = start + [(radius, row.cells[WORST_CASE]) for radius, row in own]
             _security(axes, name, cells, colour, ":" if masked else "-")
         radii = {ball_of(table.threat)[1]: table.threat.partition(" ")[2] for table in ordered}
-        axes.set_xticks([0.0, *radii], ["0", *radii.values()])
+        axes.set_xticks([0.0, *radii], _apart({0.0: "0", **radii}))
         first = ordered[0]
         norm = ball_of(first.threat)[0]
         axes.set(xlabel=f"{norm} radius", ylabel="worst-case accuracy (%)", ylim=(0, 100))
         axes.set_title(f"{first.dataset}, {first.model}, {norm}: {first.checkpoint} checkpoint")
-        figure.legend(loc="outside upper center", ncols=min(4, len(palette)), frameon=False)
+        figure.legend(loc="outside upper center", ncols=_columns(list(palette)), frameon=False)
     return figure
+
+
+def _apart(ticks: Mapping[float, str]) -> list[str]:
+    """The labels of ticks in order, without those that are too close to the one before to be read."""
+    shown, last = [], -inf
+    for place, label in ticks.items():
+        readable = place - last > max(ticks) / 12
+        shown.append(label if readable else "")
+        last = place if readable else last
+    return shown
 
 
 def _security(axes: Axes, name: str, cells: Sequence[tuple[float, Cell]], colour: str, line: str) -> None:
@@ -181,7 +208,7 @@ def training_curves(history: "DataFrame") -> Figure:
 def _wrapped(label: str) -> str:
     """The label in lines that fit above a panel, what it is trained with below the method."""
     method, _, settings = label.partition(" (")
-    return "\n".join([method, *wrap(f"({settings}", 28)]) if settings else label
+    return "\n".join([method, *wrap(f"({settings}", _CHARACTERS // 4)]) if settings else label
 
 
 def _curves(axes: Axes, panel: "DataFrame", colour: str) -> None:
@@ -191,12 +218,12 @@ def _curves(axes: Axes, panel: "DataFrame", colour: str) -> None:
         for column, line, width in (("validation_natural", "--", 1.0), ("validation_robust", "-", 1.3)):
             axes.plot(epochs["epoch"], 100 * epochs[column], line, color=colour, linewidth=width, marker=alone)
         best = epochs[epochs["epoch"] == epochs["best_epoch"]]
-        axes.plot(best["epoch"], 100 * best["validation_robust"], "o", color=colour, markersize=4, clip_on=False)
+        axes.plot(best["epoch"], 100 * best["validation_robust"], "o", color=colour, **_DOT)
 
 
 def _curve_legend() -> list[Line2D]:
     return [
         Line2D([], [], color="#444444", linestyle="--", linewidth=1, label="natural"),
         Line2D([], [], color="#444444", linewidth=1.3, label="robust"),
-        Line2D([], [], color="#444444", linestyle="", marker="o", markersize=4, label="best checkpoint"),
+        Line2D([], [], color="#444444", linestyle="", marker="o", label="best checkpoint", **_DOT),
     ]

@@ -39,7 +39,7 @@ def test_tables_hold_what_the_renderers_say(written):
 
 @pytest.mark.parametrize("name", [ACCURACY, CURVES])
 def test_pictures_open_and_show_something(written, name):
-    """Wide enough for print (1,400 pixels for 7 inches), mostly white, with many colours."""
+    """Wide enough for print (1,400 pixels for 5 inches), mostly white, with many colours."""
     with Image.open(written[0].parent / f"{name}.png") as image:
         pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
         assert image.width == 1400
