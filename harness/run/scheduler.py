@@ -107,7 +107,8 @@ class Scheduler:
         files = self.workspace.job(job.id)
         if not files.spec.exists():
             save_text(files.spec, job.spec.model_dump_json(indent=1))
-            save_text(files.command, self.workspace.command)
+            if self.workspace.command:
+                save_text(files.command, self.workspace.command)
         self.observer.started(job)
         call: Callable[..., None] = run_job
         future = self.executor.submit(call, job.id, self.workspace)

@@ -4,6 +4,7 @@ import pytest
 
 from harness.api.errors import HarnessError, UnknownName
 from harness.api.specs import DiagnoseSpec, EvaluateSpec, TrainSpec, job_id, parse_spec
+from harness.evaluation.job import named
 from harness.plan.graph import Request, plan, select_methods
 from harness.plugins import load_plugins
 
@@ -154,15 +155,14 @@ def test_several_values_are_several_trainings_of_the_methods_that_they_are_for(j
     assert {job.id for job in one} < {job.id for job in jobs_of(**ask, settings=["trades.beta=1,3"])}
 
 
-def test_siblings_share_the_protocol(digits):
-    jobs = plan(
-        Request(
-            **{"methods": ["pgd-at", "pgd-at-ra"], "data": digits, "attacks": ["adaptive"], "checkpoints": ["best"]},
-            settings=["protocol.lr=0.1,0.2"],
-        )
-    )
+def test_siblings_share_the_protocol_and_each_has_a_name(digits):
+    ask = {"methods": ["pgd-at", "pgd-at-ra"], "data": digits, "attacks": ["adaptive"], "checkpoints": ["best"]}
+    jobs = plan(Request(**ask, settings=["protocol.lr=0.1,0.2", "pgd-at.attack_steps=5,10"]))
     adaptive = [job.spec for job in jobs if isinstance(job.spec, EvaluateSpec) and job.spec.attack.name == "adaptive"]
-    assert [len(spec.siblings) for spec in adaptive] == [1] * 4
+    assert [len(named(spec.siblings)) for spec in adaptive if spec.train.method.name == "pgd-at-ra"] == [2, 2]
+    assert [list(named(spec.siblings)) for spec in adaptive if spec.train.method.name == "pgd-at"] == [
+        ["pgd-at-ra"]
+    ] * 4
     assert all(each.train.protocol == spec.train.protocol for spec in adaptive for each in spec.siblings)
 
 
