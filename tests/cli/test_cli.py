@@ -181,7 +181,7 @@ def test_results_can_be_chosen_by_the_values_of_columns(finished):
         ("natural", "fgsm"),
         ("natural", "worst-case"),
     ] * 2
-    assert "results have no column 'atack'" in harness("results", "--only", "atack=cw", "-w", workspace, code=2)
+    assert "results have no column 'attaque'" in harness("results", "--only", "attaque=cw", "-w", workspace, code=2)
     assert "takes COLUMN=VALUE" in harness("results", "--only", "cw", "-w", workspace, code=2)
 
 
