@@ -38,13 +38,17 @@ _loaded: set[str] = set()
 def code_of(entry: Any) -> str | None:
     """The hash of the file that defines a third party's method, model or attack: other code, other job.
 
-    Comments, docstrings and layout do not count. None for what ships with the harness, whose numerics have a version of
-    their own.
+    None for what ships with the harness, whose numerics have a version of their own.
     """
     module = sys.modules[entry.__module__]
     if module.__name__.partition(".")[0] in BUILT_IN or not module.__file__:
         return None
-    tree = ast.parse(Path(module.__file__).read_bytes())
+    return code_in(Path(module.__file__))
+
+
+def code_in(file: Path) -> str:
+    """The hash of what a Python file computes: comments, docstrings and layout do not count."""
+    tree = ast.parse(file.read_bytes())
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
             node

@@ -21,6 +21,7 @@ from harness.cli.application import (
     app,
     names,
     parse_eps,
+    typed,
 )
 from harness.cli.show import show_evaluation
 
@@ -64,9 +65,9 @@ def evaluate(
     from harness.library.keep import check_name, keep
     from harness.run.workspace import Workspace
 
-    here = Workspace.at(workspace, dataset, data_root, plugin or [])
+    here = Workspace.at(workspace, dataset, data_root, plugin or [], typed())
     if save:
-        check_name(save, model)
+        check_name(save, model, here.plugins)
     found = evaluate_external(
         here,
         model,

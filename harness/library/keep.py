@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,15 +21,17 @@ from harness.evaluation.judge import Judgement
 from harness.library.external import External
 from harness.library.sources import RUNS
 from harness.plan.graph import attack_specs
+from harness.plugins import load_plugins
 from harness.run.worker import provenance, save_verdicts
+from harness.run.workspace import Workspace
 from harness.trust.diagnose import outcome_of as diagnosis_of
 from harness.version import EVALUATION_NUMERICS
-from results.layout import WorkspaceFiles
 from results.store import Store
 
 
-def check_name(name: str, model: str) -> None:
+def check_name(name: str, model: str, plugins: Iterable[Path]) -> None:
     """Raise a :class:`HarnessError` unless a model named ``model`` can be kept as ``name`` in the place of a method."""
+    load_plugins(plugins)
     if model.startswith(RUNS):
         raise HarnessError(f"{model} is in a workspace already: leave out --save, or harness run --eval-eps")
     if not is_name(name) or name in methods:
@@ -37,14 +40,14 @@ def check_name(name: str, model: str) -> None:
         )
 
 
-def keep(found: External, name: str, architecture: str | None, workspace: WorkspaceFiles) -> ExternalSpec:
+def keep(found: External, name: str, architecture: str | None, workspace: Workspace) -> ExternalSpec:
     """Store the evaluation under ``name``, as that of the one checkpoint there is, in the tables of ``architecture``.
 
     Without an architecture the model's class stands for it. What is stored already stays as it is.
     """
-    model = found.source.model
+    model, named = found.source.model, {"source": found.source.name, "weights": fingerprint(found.source.model)}
     spec = ExternalSpec(
-        method=MethodSpec(name=name, params={"source": found.source.name, "weights": fingerprint(model)}),
+        method=MethodSpec(name=name, params=named, code=found.source.code),
         dataset=ImagesSpec(name=found.data.name, fingerprint=found.data.fingerprint),
         model=architecture or (type(model).__name__ if isinstance(model, nn.Module) else "function"),
         threat=ThreatSpec(**asdict(found.threat)),
@@ -92,7 +95,7 @@ def _shared(spec: ExternalSpec, found: External) -> dict[str, Any]:
 
 
 def _keep(
-    workspace: WorkspaceFiles,
+    workspace: Workspace,
     spec: Mapping[str, Any],
     found: External,
     outcome: dict[str, Any],
@@ -103,6 +106,7 @@ def _keep(
     if files.result.exists():
         return files.id
     save_text(files.spec, json.dumps(spec, indent=1))
+    save_text(files.command, workspace.command)
     if judgement:
         save_verdicts(files.verdicts, judgement)
     result = {

@@ -16,7 +16,7 @@ from harness.api.threat import Threat
 from harness.compute.checkpoints import load_weights
 from harness.evaluation.job import checkpoint_model
 from harness.library import robustbench_compat
-from harness.plugins import import_file
+from harness.plugins import code_in, import_file
 from harness.run.workspace import Workspace
 from results.layout import JobFiles
 from results.names import CHECKPOINTS
@@ -26,11 +26,12 @@ ROBUSTBENCH, RUNS = "robustbench:", "runs:"
 
 @dataclass(frozen=True)
 class Source:
-    """A model with the words that named it, and in words which ``weights`` it has."""
+    """A model with the words that named it, in words which ``weights`` it has, and the hash of its file's ``code``."""
 
     model: Callable[..., Any]
     name: str
     weights: str
+    code: str | None = None
 
 
 def source(text: str, weights: Path | None, data: Data, threat: Threat, workspace: Workspace) -> Source:
@@ -52,13 +53,13 @@ def source(text: str, weights: Path | None, data: Data, threat: Threat, workspac
     file, colon, factory = text.rpartition(":")
     if not colon or not file.endswith(".py"):
         raise HarnessError(f"--model takes FILE.py:FACTORY, robustbench:NAME or runs:METHOD/seed0/best, got {text!r}")
-    model = _call(Path(file), factory)
+    model, code = _call(Path(file), factory), code_in(Path(file))
     if not weights:
-        return Source(model, text, f"as {factory} in {file} gave them; --weights FILE loads others")
+        return Source(model, text, f"as {factory} in {file} gave them; --weights FILE loads others", code)
     if not isinstance(model, nn.Module):
         raise HarnessError(f"{text} is a function, which takes no weights: leave out --weights {weights}")
     load_weights(weights, model)
-    return Source(model, text, str(weights))
+    return Source(model, text, str(weights), code)
 
 
 def _call(file: Path, factory: str) -> Callable[..., Any]:

@@ -143,6 +143,9 @@ def test_a_kept_model_is_a_row_of_the_same_tables_and_survives_a_rebuild(trained
     assert len(rows(trained)) == len(frame), "the same again changes nothing"
     assert "is not there" not in harness("results", "rebuild", "-w", trained)
     assert rows(trained).equals(frame)
+    model_file.write_text(MODEL.replace("manual_seed(0)", "manual_seed(0 + 0)"))
+    harness(*own, "--architecture", "small-cnn")
+    assert rows(trained).query("method == 'mine'")["train_id"].nunique() == 2, "other code, other model"
     harness(*own)
     assert set(rows(trained).query("method == 'mine'")["model"]) == {"small-cnn", "Sequential"}
 
