@@ -1,13 +1,12 @@
 """All reports as files."""
 
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reports.methods import SETTING
+from reports.methods import SETTING, labels
 from reports.table import Comparison, comparisons, to_csv, to_latex, to_markdown
 from results.labels import ball_of, file_label
 
@@ -37,19 +36,35 @@ def write(frame: "DataFrame", history: "DataFrame", out: Path) -> list[Path]:
     tables = comparisons(frame)
     for table in tables:
         _add(files, f"table_{table.slug}", {ending: form(table).encode() for ending, form in _TABLES.items()})
-    first = {(table.dataset, table.model, table.threat): table for table in reversed(tables)}
-    balls: dict[tuple[str, str, str], list[Comparison]] = defaultdict(list)
-    for table in reversed(first.values()):
+    for table in _one_each(tables):
         _add(files, f"accuracy_{table.slug}", _pictures(accuracy_bars(table)))
-        balls[table.dataset, table.model, ball_of(table.threat)[0]].append(table)
-    for ball, members in balls.items():
-        if len(members) > 1:
-            _add(files, f"security_{file_label(*ball)}", _pictures(security_curve(members)))
+    for ball, members in _over_radii(frame):
+        _add(files, f"security_{file_label(*ball)}", _pictures(security_curve(members)))
     trained = history[history["train_id"].isin(frame["train_id"]) & history["validation_robust"].notna()]
     for setting, epochs in trained.groupby(list(SETTING), sort=False):
         _add(files, f"curves_{file_label(*map(str, setting))}", _pictures(training_curves(epochs)))
     out.mkdir(parents=True, exist_ok=True)
     return [_save(out / name, content) for name, content in files.items()]
+
+
+def _one_each(tables: Sequence[Comparison]) -> list[Comparison]:
+    """Of each setting the first table, which is that of the best checkpoint if there is one."""
+    first = {(table.dataset, table.model, table.threat): table for table in reversed(tables)}
+    return [*reversed(first.values())]
+
+
+def _over_radii(frame: "DataFrame") -> Iterator[tuple[tuple[str, ...], list[Comparison]]]:
+    """For each data set, model and norm the tables of those trainings that were attacked at several radii.
+
+    A label stands for the same trainings in all of them.
+    """
+    norms = frame["threat"].map(lambda threat: ball_of(threat)[0])
+    for ball, rows in frame.groupby(["dataset", "model", norms], sort=False):
+        own = rows[rows.groupby("train_id")["threat"].transform("nunique") > 1]
+        if not own.empty:
+            shown = labels(own.to_dict("records"))
+            places = zip(own["method"], own["protocol"], strict=True)
+            yield tuple(map(str, ball)), _one_each(comparisons(own.assign(method=[shown[each] for each in places])))
 
 
 def _add(files: dict[str, bytes], name: str, forms: dict[str, bytes]) -> None:

@@ -38,7 +38,6 @@ class ModelFile(File):
     method: Named
     dataset: Dataset
     model: str
-    threat: Threat
     seed: int
 
 
@@ -46,6 +45,7 @@ class TrainFile(ModelFile):
     """``spec.json`` of a training."""
 
     kind: Literal["train"]
+    threat: Threat
 
 
 class EvaluateFile(File):

@@ -106,7 +106,6 @@ class ExternalSpec(Spec):
     method: MethodSpec
     dataset: ImagesSpec
     model: str
-    threat: ThreatSpec
     seed: int
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from harness.api.errors import HarnessError
 from harness.api.method import methods
 from harness.api.registry import is_name
-from harness.api.specs import ExternalSpec, ImagesSpec, MethodSpec, ThreatSpec, hashed_id, job_id
+from harness.api.specs import ExternalSpec, ImagesSpec, MethodSpec, hashed_id, job_id
 from harness.compute.files import save_text
 from harness.evaluation.job import outcome_of
 from harness.evaluation.judge import Judgement
@@ -50,7 +50,6 @@ def keep(found: External, name: str, architecture: str | None, workspace: Worksp
         method=MethodSpec(name=name, params=named, code=found.source.code),
         dataset=ImagesSpec(name=found.data.name, fingerprint=found.data.fingerprint),
         model=architecture or (type(model).__name__ if isinstance(model, nn.Module) else "function"),
-        threat=ThreatSpec(**asdict(found.threat)),
         seed=found.seed,
     )
     evaluation, shared = found.evaluation, _shared(spec, found)
@@ -87,7 +86,7 @@ def _shared(spec: ExternalSpec, found: External) -> dict[str, Any]:
         "train": spec.model_dump(mode="json"),
         "train_id": job_id(spec),
         "checkpoint": "best",
-        "threat": spec.threat.model_dump(),
+        "threat": asdict(found.threat),
         "test_examples": None if examples == len(found.data.test) else examples,
         "seed": found.seed,
         "numerics": EVALUATION_NUMERICS,

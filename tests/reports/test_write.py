@@ -6,9 +6,11 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from reports_example import epochs, results
 
+from reports import plots
 from reports.table import comparison, comparisons, to_csv, to_latex, to_markdown
 from reports.write import write
 from results.errors import HarnessError
@@ -75,10 +77,20 @@ def test_another_setting_has_figures_of_its_own(tmp_path):
     assert added == {"accuracy_mnist_small-cnn_Linf-0.2_last.png", "curves_mnist_small-cnn_Linf-0.2.png"}
 
 
-def test_several_radii_of_one_norm_have_a_security_curve(tmp_path):
-    frames = [results(["trades"]).assign(threat=threat) for threat in ("Linf 0.1", "L2 1", "Linf 0.2")]
-    names = {path.name for path in write(pd.concat(frames), epochs(["mart"]), tmp_path)}
+def test_trainings_that_were_attacked_at_several_radii_have_a_security_curve(tmp_path, monkeypatch):
+    """And no others: what was trained at each radius anew is not one model's curve."""
+    drawn = []
+    monkeypatch.setattr(plots, "security_curve", lambda tables: drawn.append(tables) or Figure())
+    elsewhere = [results(["trades"]).assign(threat=threat) for threat in ("Linf 0.1", "L2 1", "Linf 0.2")]
+    anew = [
+        results(["mart"]).assign(threat=f"Linf {radius}", train_id=f"{radius}", protocol=f"{radius}")
+        for radius in (0.1, 0.2)
+    ]
+    names = {path.name for path in write(pd.concat([*elsewhere, *anew]), epochs(["mart"]), tmp_path)}
     assert {name for name in names if name.startswith("security")} == {f"{SECURITY}.png", f"{SECURITY}.pdf"}
+    ((first, second),) = drawn
+    assert [first.threat, second.threat] == ["Linf 0.1", "Linf 0.2"]
+    assert [[row.method for row in table.rows] for table in drawn[0]] == [["trades"], ["trades"]]
 
 
 def test_data_sets_whose_names_differ_in_punctuation_alone_keep_their_own_files(tmp_path):
