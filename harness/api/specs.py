@@ -66,7 +66,8 @@ class Protocol(Spec):
     ``piecewise`` multiplies the rate by 0.1 at each, ``cosine`` anneals to 0, ``cyclic`` rises linearly to ``lr``
     over the first 40 % and falls to 0, ``constant`` stays. ``weight_averaging`` is the decay of an exponential moving
     average of the weights (0: none), which is then the model that is kept. ``selection_steps`` are the PGD steps on
-    the validation split that choose ``best``.
+    the validation split that choose ``best``. ``precision`` is that of the training; what plans call ``auto`` is one of
+    the two here.
     """
 
     epochs: int = Field(120, ge=1)
@@ -78,7 +79,7 @@ class Protocol(Spec):
     milestones: tuple[Fraction, ...] = (0.625, 0.75, 5 / 6)
     augmentation: Literal["none", "crop-flip", "crop"] = "crop-flip"
     weight_averaging: float = Field(0.0, ge=0, lt=1)
-    precision: Precision = "bfloat16"
+    precision: Precision = "float32"
     selection_steps: int = Field(10, ge=1)
 
 

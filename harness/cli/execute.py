@@ -145,11 +145,12 @@ def _plan_and_run(
     from results.store import Store
 
     pool = executor_for(executor, workers)
-    jobs = session.prepare(
+    jobs, why = session.prepare(
         here,
         partial(Request, **{**words, "eps": parse_eps(words["eps"]), "eval_eps": [*map(parse_eps, words["eval_eps"])]}),
+        pool,
     )
-    console, store, described = Console(), Store.open(here.database), session.describe(jobs)
+    console, store, described = Console(), Store.open(here.database), session.describe(jobs, why)
     if not quiet:
         console.print(described, markup=False, highlight=False, soft_wrap=True)
     try:

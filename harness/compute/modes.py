@@ -70,6 +70,17 @@ def _convolutional(models: Iterable[nn.Module]) -> list[nn.Parameter]:
     return list(dict.fromkeys(p for model in models for p in model.parameters() if p.dim() == 4))
 
 
+@contextmanager
+def on_threads(count: int) -> Iterator[None]:
+    """Compute on so many CPU threads, then on as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def computing_in(precision: str, device: torch.device) -> torch.autocast:
     """The precision of matrix products and convolutions: ``float32`` or ``bfloat16``; weights stay in float32."""
     # No cache: a cast made while the weights are frozen for an attack must not serve the training forward pass.

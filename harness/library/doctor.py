@@ -25,6 +25,7 @@ def examine(workspace: Path, data_root: Path) -> Iterator[Inspection]:
         "python": lambda: ("ok", platform.python_version()),
         "torch": _torch,
         "device": _device,
+        "precision": _precision,
         "autoattack": lambda: ("ok", f"pyautoattack {version('pyautoattack')}"),
         "plugins": _plugins,
         "robustbench": _robustbench,
@@ -60,6 +61,18 @@ def _device() -> tuple[Literal["ok", "note"], str]:
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
         return "ok", f"{', '.join(names)}; {where}"
     return "note", f"no GPU is visible: enough for digits, too little for CIFAR; {where} ({os.cpu_count()} cores)"
+
+
+def _precision() -> tuple[Literal["ok"], str]:
+    """What ``protocol.precision=auto`` stands for on each device."""
+    from harness.compute.precision import cache, device_speedup, in_words, preferred
+    from harness.run.executors.slots import default_slots
+
+    found = []
+    for device in dict.fromkeys(slot.device for slot in default_slots()):
+        speedup = device_speedup(device)
+        found.append(f"{device}: {preferred(speedup)} ({in_words(speedup)})")
+    return "ok", f"{'; '.join(found)}; kept in {cache()}"
 
 
 def _robustbench() -> tuple[Literal["ok"], str]:

@@ -16,6 +16,7 @@ from harness.api.specs import (
     DiagnoseSpec,
     EvaluateSpec,
     MethodSpec,
+    Precision,
     Sibling,
     ThreatSpec,
     TrainSpec,
@@ -81,10 +82,11 @@ class Request:
     settings: Sequence[str] = field(default_factory=tuple)
 
 
-def plan(request: Request, earlier: Sequence[EvaluateSpec] = ()) -> list[Job]:
+def plan(request: Request, earlier: Sequence[EvaluateSpec] = (), auto: Precision = "float32") -> list[Job]:
     """Every job of the experiment, training before its evaluations and these before their diagnosis, each id once.
 
     ``earlier`` are evaluations done before: a diagnosis takes in those of its checkpoint on the same examples.
+    ``auto`` is what that word stands for as a precision of the training: a spec never holds it.
 
     Raises:
         HarnessError: for any unknown name, misspelt setting or impossible value; nothing has been started.
@@ -93,7 +95,7 @@ def plan(request: Request, earlier: Sequence[EvaluateSpec] = ()) -> list[Job]:
     names = select_methods(request.methods)
     owners = [*names, "protocol", "threat", "diagnostics"]
     every = [Settings(texts, owners) for texts in combinations(request.settings)]
-    trains = {job_id(train): train for each in every for train in _trainings(request, setup, names, each)}
+    trains = {job_id(train): train for each in every for train in _trainings(request, setup, names, each, auto)}
     attacks, checkpoints = attack_specs(request.attacks), _checkpoints(request.checkpoints)
     _check_hold_out(request.data, next(iter(trains.values())))
     wanted = setup.test_examples if request.test_examples is None else request.test_examples
@@ -121,12 +123,14 @@ def _threats(train: TrainSpec, radii: Sequence[float]) -> list[ThreatSpec]:
     return [ThreatSpec(**asdict(threat_for(own, None, eps))) for eps in dict.fromkeys(radii)] or [train.threat]
 
 
-def _trainings(request: Request, setup: Setup, names: Sequence[str], settings: Settings) -> Iterator[TrainSpec]:
+def _trainings(
+    request: Request, setup: Setup, names: Sequence[str], settings: Settings, auto: Precision
+) -> Iterator[TrainSpec]:
     """One training for each seed and method."""
     threat = threat_for(setup.threat, request.norm, request.eps)
     threat = replace(threat, **settings.parsed("threat", {"step_size": float}))
-    short = {} if request.epochs is None else {"epochs": request.epochs}
-    protocol = settings.apply_to_protocol(setup.protocol, short)
+    short = {"precision": setup.precision} | ({} if request.epochs is None else {"epochs": request.epochs})
+    protocol = settings.apply_to_protocol(setup.protocol, short, auto)
     model = request.model or setup.model
     dataset = DatasetSpec(
         name=request.data.name,

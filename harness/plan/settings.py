@@ -3,15 +3,17 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from itertools import product
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from pydantic import ValidationError
 
 from harness.api.errors import HarnessError, UnknownName
 from harness.api.method import methods
-from harness.api.specs import Protocol
+from harness.api.specs import Precision, Protocol
 from harness.api.values import parse_value
 from harness.trust.findings import limit_names
+
+PlannedPrecision = Literal["auto", Precision]
 
 
 def combinations(texts: Sequence[str]) -> list[list[str]]:
@@ -63,11 +65,14 @@ class Settings:
         types = {each.name: hints[each.name] for each in fields(method)}  # type: ignore[arg-type]
         return asdict(method(**self.parsed(name, types)))  # type: ignore[call-overload, no-any-return]
 
-    def apply_to_protocol(self, default: Protocol, short: dict[str, Any]) -> Protocol:
-        """The protocol with the user's changes."""
-        types = {name: info.annotation for name, info in Protocol.model_fields.items()}
+    def apply_to_protocol(self, default: Protocol, short: dict[str, Any], auto: Precision) -> Protocol:
+        """The protocol with the user's changes; ``auto`` is what that word stands for as a precision."""
+        types: dict[str, Any] = {name: info.annotation for name, info in Protocol.model_fields.items()}
+        types["precision"] = PlannedPrecision
+        changed = default.model_dump() | short | self.parsed("protocol", types)
+        if changed["precision"] == "auto":
+            changed["precision"] = auto
         try:
-            changed = default.model_dump() | short | self.parsed("protocol", types)
             return Protocol.model_validate(changed)
         except ValidationError as error:
             first = error.errors()[0]

@@ -10,9 +10,12 @@ from rich.console import Console
 
 from harness.api.specs import EvaluateSpec, TrainSpec, parse_spec
 from harness.api.threat import Threat
+from harness.compute.precision import PRECISIONS
 from harness.datasets import load
 from harness.plan.graph import Job, Request, plan
 from harness.plugins import load_plugins
+from harness.run.executors import InlineExecutor, LocalExecutor
+from harness.run.precision import resolve
 from harness.run.progress import Lines, Live, Silent
 from harness.run.scheduler import Outcome, Scheduler
 from harness.run.workspace import Workspace
@@ -24,10 +27,18 @@ class Interrupted(Exception):
     """The user pressed Ctrl-C; everything finished is recorded."""
 
 
-def prepare(workspace: Workspace, ask: Callable[..., Request]) -> list[Job]:
-    """Load the plugins and the data set, then plan: every name and setting is checked before any work starts."""
+def prepare(
+    workspace: Workspace, ask: Callable[..., Request], pool: InlineExecutor | LocalExecutor
+) -> tuple[list[Job], str | None]:
+    """Load the plugins and the data set, then plan: every name and setting is checked before any work starts.
+
+    The jobs, and why their precision is what it is; None where it was asked for (:func:`resolve`).
+    """
     load_plugins(workspace.plugins)
-    return plan(ask(data=load(workspace.dataset, workspace.data_root)), _done_before(workspace.jobs))
+    request, earlier = ask(data=load(workspace.dataset, workspace.data_root)), _done_before(workspace.jobs)
+    plans = {precision: plan(request, earlier, precision) for precision in PRECISIONS}
+    auto, why = resolve(plans, workspace, pool)
+    return plans[auto], why
 
 
 def _done_before(jobs: Path) -> list[EvaluateSpec]:
@@ -40,8 +51,11 @@ def _done_before(jobs: Path) -> list[EvaluateSpec]:
     return [spec for spec in specs if isinstance(spec, EvaluateSpec)]
 
 
-def describe(jobs: Sequence[Job]) -> str:
-    """The protocol of the run in a few lines: it belongs to every number that follows."""
+def describe(jobs: Sequence[Job], why: str | None) -> str:
+    """The protocol of the run in a few lines: it belongs to every number that follows.
+
+    ``why`` says what a precision that nobody asked for was chosen by.
+    """
     trains = [job.spec for job in jobs if isinstance(job.spec, TrainSpec)]
     evaluations = [job.spec for job in jobs if isinstance(job.spec, EvaluateSpec)]
     first, protocol = trains[0], trains[0].protocol
@@ -53,7 +67,7 @@ def describe(jobs: Sequence[Job]) -> str:
         f"{first.model}, {threat}, {protocol.epochs} epochs of "
         f"{first.dataset.train_examples or 'all'} training examples "
         f"({first.dataset.validation_fraction:.0%} held out for validation), batch {protocol.batch_size}, "
-        f"lr {protocol.lr:g} {protocol.schedule}, {protocol.precision}\n"
+        f"lr {protocol.lr:g} {protocol.schedule}, {protocol.precision}{f' (auto: {why})' if why else ''}\n"
         f"attacks {', '.join(dict.fromkeys(spec.attack.name for spec in evaluations))} on "
         f"{'all' if examples is None else f'the first {examples}'} test examples, "
         f"checkpoints {', '.join(dict.fromkeys(spec.checkpoint for spec in evaluations))}"

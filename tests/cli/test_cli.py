@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 
@@ -252,6 +253,8 @@ def test_a_failed_job_makes_exit_code_1(tmp_path):
 
 def test_doctor_finds_this_machine_ready(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     output = harness("doctor")
     assert "ok    attacks: FGSM agrees with a closed form" in output
+    assert re.search(r"ok    precision: (cpu|cuda:0): (bfloat16|float32) \(.* here\)", output)
     assert "fail" not in output

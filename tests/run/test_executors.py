@@ -21,6 +21,7 @@ from harness.run.worker import JobFailed
 def test_inline_runs_here_and_passes_the_device():
     executor = InlineExecutor(Slot("cpu", 1))
     assert executor.submit(where, "a").result()[:3] == ("a", "cpu", os.getpid())
+    assert [future.result()[:2] for future in executor.everywhere(where)] == [("cpu", os.getpid())]
     with pytest.raises(ValueError, match="broken"):
         executor.submit(fail, "broken").result()
 
@@ -28,8 +29,10 @@ def test_inline_runs_here_and_passes_the_device():
 @pytest.mark.slow
 def test_local_runs_each_slot_in_its_own_process_with_its_device_and_threads():
     with LocalExecutor([Slot("cpu", 1), Slot("meta", 1)]) as executor:
+        everywhere = [future.result() for future in executor.everywhere(where)]
         futures = [executor.submit(where) for _ in range(8)]
         answers = {future.result() for future in futures}
+    assert sorted(device for device, _, _ in everywhere) == ["cpu", "meta"]
     assert {device for device, _, _ in answers} <= {"cpu", "meta"}
     assert {threads for _, _, threads in answers} == {1}
     assert os.getpid() not in {pid for _, pid, _ in answers}

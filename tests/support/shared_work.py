@@ -19,8 +19,9 @@ def work(workspace: Path, about_to_begin: Callable[[], object]) -> list[int]:
     """Plan four jobs and run them: how many ended well, and how many failed."""
     place = Workspace.at(workspace, "digits", workspace / "data", [])
     size = {"epochs": 3, "train_examples": 600, "test_examples": 20}
-    jobs = prepare(place, partial(Request, methods=["natural"], attacks=["fgsm"], checkpoints=["last"], **size))
     store, executor = Store.open(workspace / "harness.db"), InlineExecutor(Slot("cpu", 1))
+    ask = partial(Request, methods=["natural"], attacks=["fgsm"], checkpoints=["last"], **size)
+    jobs, _ = prepare(place, ask, executor)
     about_to_begin()
     outcome = run(place, jobs, store, Console(), executor, quiet=True)
     return [len(outcome.done) + len(outcome.reused), len(outcome.failed)]

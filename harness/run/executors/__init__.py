@@ -3,8 +3,6 @@
 Must not know what a job is.
 """
 
-from concurrent.futures import Executor
-
 from harness.api.errors import HarnessError
 from harness.run.executors.inline import InlineExecutor
 from harness.run.executors.local import LocalExecutor, WorkerDied
@@ -15,7 +13,7 @@ __all__ = ["EXECUTORS", "InlineExecutor", "LocalExecutor", "Slot", "WorkerDied",
 EXECUTORS = ("local", "inline")
 
 
-def executor_for(name: str, workers: int | None) -> Executor:
+def executor_for(name: str, workers: int | None) -> InlineExecutor | LocalExecutor:
     """The executor called ``name``, with so many workers (default: one per device).
 
     Raises:

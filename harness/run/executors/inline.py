@@ -4,8 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any, TypeVar
 
-import torch
-
+from harness.compute.modes import on_threads
 from harness.run.executors.slots import Slot
 
 T = TypeVar("T")
@@ -20,12 +19,13 @@ class InlineExecutor(Executor):
     def submit(self, call: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Run ``call(*args, device)`` now; errors wait in the future, an interrupt does not."""
         future: Future[T] = Future()
-        threads = torch.get_num_threads()
-        torch.set_num_threads(self._slot.threads)
-        try:
-            future.set_result(call(*args, self._slot.device, **kwargs))
-        except Exception as error:
-            future.set_exception(error)
-        finally:
-            torch.set_num_threads(threads)
+        with on_threads(self._slot.threads):
+            try:
+                future.set_result(call(*args, self._slot.device, **kwargs))
+            except Exception as error:
+                future.set_exception(error)
         return future
+
+    def everywhere(self, call: Callable[[str], T]) -> list[Future[T]]:
+        """Run ``call(device)`` on every slot: there is one."""
+        return [self.submit(call)]

@@ -47,6 +47,10 @@ class LocalExecutor(Executor):
         self._tasks.put((future, partial(call, *args, **kwargs)))
         return future
 
+    def everywhere(self, call: Callable[[str], T]) -> list[Future[T]]:
+        """Run ``call(device)`` on every slot. All must be idle: then each takes one and is busy starting its worker."""
+        return [self.submit(call) for _ in self._threads]
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Let queued calls finish; with ``cancel_futures``, drop them and end the running ones at once."""
         if cancel_futures:
