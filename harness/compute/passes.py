@@ -9,8 +9,8 @@ from torch import nn
 
 
 @contextmanager
-def counting(model: nn.Module) -> Iterator[Callable[[], int]]:
-    """Count the images that pass through the model's first layer, whichever view of the model they enter by.
+def counting(model: nn.Module, when: Callable[[], bool] = lambda: True) -> Iterator[Callable[[], int]]:
+    """Count the images that pass through the model's first layer while ``when()``, whichever view they enter by.
 
     A script, which takes no hooks, is counted at the module around it.
     """
@@ -21,7 +21,7 @@ def counting(model: nn.Module) -> Iterator[Callable[[], int]]:
 
     def count(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
         nonlocal seen
-        seen += len(next(iter((*inputs, *named.values()))))
+        seen += when() * len(next(iter((*inputs, *named.values()))))
 
     handle = first.register_forward_pre_hook(count, with_kwargs=True)
     try:

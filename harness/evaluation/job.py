@@ -37,7 +37,6 @@ def evaluate_job(
         views=stand_ins_for(attack, model, examples.x, threat, declared, siblings),
         seed=(spec.seed, spec.attack.name),
         batch_size=spec.batch_size,
-        precision=spec.train.protocol.precision,
         state=files.evaluation_state,
         report=report,
     )
@@ -62,7 +61,11 @@ def outcome_of(judgement: Judgement) -> dict[str, Any]:
         "examples": len(judgement.verdicts),
         "forwards": judgement.forwards,
         "attack_seconds": judgement.seconds,
-        "details": {"broken_by": judgement.broken_by, "lost": judgement.lost},
+        "details": {
+            "broken_by": judgement.broken_by,
+            "lost": judgement.lost,
+            "bfloat16_forwards": judgement.bfloat16_forwards,
+        },
     }
 
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from harness.compute.memory import fitting, ran_out
 from harness.compute.modes import channels_last, evaluating, exact_float32
 from harness.compute.passes import counting
 from harness.compute.randomness import generator, seeded
-from harness.evaluation.arithmetic import Arithmetic, search_arithmetic
+from harness.evaluation.arithmetic import Arithmetic, faster_precision, search_arithmetic
 from harness.evaluation.verify import still_correct
 from harness.views.attackable import attackable, takes_channels_last
 from results.names import WORST_CASE
@@ -49,13 +50,14 @@ class Judgement:
 
     ``broken_by`` maps each part of the attack, in the order in which they ran, to the positions of the examples that
     it broke; ``lost`` counts the successes an attack claimed that the model, asked again in float32, did not confirm.
-    ``forwards`` are the images sent through the model.
+    ``forwards`` are the images sent through the model, ``bfloat16_forwards`` those of them in bfloat16.
     """
 
     verdicts: Tensor
     broken_by: dict[str, list[int]] = field(default_factory=dict)
     lost: int = 0
     forwards: int = 0
+    bfloat16_forwards: int = 0
     seconds: float = 0.0
 
     def causes(self) -> list[str | None]:
@@ -108,22 +110,22 @@ def judge(
     views: Views,
     seed: tuple[object, ...],
     batch_size: int,
-    precision: Precision = "float32",
+    precision: Precision | None = None,
     state: Path | None = None,
     report: Report = lambda _: None,
 ) -> Judgement:
     """Attack what the model gets right, in batches, and verify every proposal in float32 on the model itself.
 
-    ``precision`` is that of the search alone, where the model bears it (:func:`search_arithmetic`). Work happens on the
-    model's device. Randomness is fixed by ``seed`` and the batch. With ``state``, finished batches survive a kill. A
-    batch too large for the device's memory is halved.
+    ``precision`` is that of the search alone (None: :func:`faster_precision`), where the model bears it
+    (:func:`search_arithmetic`). Work happens on the model's device. Randomness is fixed by ``seed`` and the batch. With
+    ``state``, finished batches survive a kill. A batch too large for the device's memory is halved.
 
     Raises:
         HarnessError: if the model's output on the clean images is not (N, K) finite logits.
     """
     progress = _Progress.load(state) or _begin(model, examples, seed, batch_size)
     report(progress.counts())
-    with _prepared(model, views, examples, progress.probe, threat, precision) as (attacked, searching):
+    with _prepared(model, views, examples, progress, threat, precision, batch_size) as (attacked, searching):
 
         def propose(images: Tensor, labels: Tensor, draws: torch.Generator) -> Proposal:
             with searching():
@@ -156,10 +158,12 @@ def _judge_batch(
             proposal = propose(images, labels, generator(*here, device=images.device))
             return still_correct(model, images, labels, proposal.x_adv, threat).cpu(), proposal
 
-    with counting(model) as count:
+    low = partial(torch.is_autocast_enabled, device_of(model).type)
+    with counting(model) as count, counting(model, low) as count_low:
         (right, proposal), batch_size = fitting(attempted, batch_size)
     judgement.record(progress.todo[: len(right)], right, proposal)
     judgement.forwards += count()
+    judgement.bfloat16_forwards += count_low()
     judgement.seconds += time.perf_counter() - started
     progress.todo = progress.todo[len(right) :]
     return batch_size
@@ -174,21 +178,30 @@ def _begin(model: nn.Module, examples: Examples, seed: tuple[object, ...], batch
 
 @contextmanager
 def _prepared(
-    model: nn.Module, views: Views, examples: Examples, probe: Tensor, threat: Threat, precision: Precision
+    model: nn.Module,
+    views: Views,
+    examples: Examples,
+    progress: _Progress,
+    threat: Threat,
+    precision: Precision | None,
+    batch_size: int,
 ) -> Iterator[tuple[nn.Module, Arithmetic]]:
     """The model as attacks need it, meanwhile in the layout that is fastest, and the arithmetic to search in.
 
-    Both are tried on the images at ``probe``.
+    Both are tried on the images in ``progress.probe``, and what is faster on the next batch.
     """
-    if not len(probe):
+    if not len(progress.todo):
         yield model, nullcontext
         return
-    device = device_of(model)
+    device, probe = device_of(model), progress.probe
     few = examples.at(probe.repeat(_TRIAL)[:_TRIAL], device)  # two even where one is left: one image proves nothing
     attacked = attackable(model, few[0])
     fast = takes_channels_last(attacked, views, *few)
     with channels_last(model, *views.values()) if fast else nullcontext():
-        yield attacked, search_arithmetic(attacked, views, *examples.at(probe, device), threat, precision)
+        wanted = precision or faster_precision(
+            attacked, lambda size: examples.at(progress.todo[:size], device), batch_size
+        )
+        yield attacked, search_arithmetic(attacked, views, *examples.at(probe, device), threat, wanted)
 
 
 def naturally_correct(model: nn.Module, examples: Examples, batch_size: int) -> Tensor:

@@ -11,6 +11,7 @@ import shared_work
 import torch
 from results_jobs import jobs
 from safetensors.torch import load_file, save_file
+from sqlalchemy import select
 
 from harness.api.specs import TrainSpec
 from harness.plan.graph import Request, plan
@@ -21,6 +22,7 @@ from harness.run.executors.slots import Slot
 from harness.run.scheduler import Scheduler
 from harness.run.workspace import Workspace
 from results.queries import long_form
+from results.schema import StoredEvaluation
 from results.store import Store
 
 PLUGIN = Path(__file__).parents[1] / "support" / "faulty_plugin.py"
@@ -114,6 +116,14 @@ def test_other_weights_are_attacked_for_themselves(run, tmp_path, digits):
     run(["pgd-at"], checkpoints=["best", "last"], attacks=["pgd-2"])
     [last] = evaluations(jobs, "last", "pgd-2")
     assert "same_as" not in outcome_of(place, last)[0]
+
+
+def test_an_evaluation_says_how_much_of_it_was_in_bfloat16(run):
+    """Nothing of a small model, whatever it was trained in."""
+    _, _, store = run(["natural"], attacks=["pgd-20"], settings=["protocol.precision=bfloat16"])
+    with store.reading() as session:
+        details = {row.attack: row.details for row in session.scalars(select(StoredEvaluation))}
+    assert {attack: each["bfloat16_forwards"] for attack, each in details.items()} == {"natural": 0, "pgd-20": 0}
 
 
 def test_one_failed_job_stops_only_those_that_need_it(run, tmp_path):
