@@ -65,14 +65,14 @@ def _device() -> tuple[Literal["ok", "note"], str]:
 
 def _precision() -> tuple[Literal["ok"], str]:
     """What ``protocol.precision=auto`` stands for on each device."""
-    from harness.compute.precision import cache, device_speedup, in_words, preferred
+    from harness.compute.precision import device_speedup, in_words, preferred
     from harness.run.executors.slots import default_slots
 
     found = []
     for device in dict.fromkeys(slot.device for slot in default_slots()):
         speedup = device_speedup(device)
         found.append(f"{device}: {preferred(speedup)} ({in_words(speedup)})")
-    return "ok", f"{'; '.join(found)}; kept in {cache()}"
+    return "ok", "; ".join(found)
 
 
 def _robustbench() -> tuple[Literal["ok"], str]:

@@ -64,6 +64,8 @@ def evaluate(
 ) -> Evaluation:
     """Attack a classifier and verify every adversarial example in float32 on the model itself.
 
+    A search may be in bfloat16 where the model is faster in it and shows the same (``docs/trust.md``).
+
     Args:
         model: an ``nn.Module``, scripted or compiled too, or any function, from images (N, C, H, W) in [0, 1] to logits
             (N, K); normalisation belongs inside. It is given copies of the images, of its own precision; its modes,

@@ -92,7 +92,7 @@ def measurements(monkeypatch, tmp_path):
 
 def test_a_device_is_measured_once(measurements):
     assert [device_speedup("cpu") for _ in range(3)] == [2.0] * 3
-    (file,) = precision.cache().iterdir()
+    (file,) = precision._cache().iterdir()
     kept = json.loads(file.read_text())
     assert (kept["device"], kept["torch"], kept["speedup"]) == ("cpu", torch.__version__, 2.0)
 
@@ -109,7 +109,7 @@ def test_another_machine_or_version_is_measured_anew(measurements, monkeypatch, 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"speedup": "fast"}', '{"speedup": NaN}', '{"speedup": -1}'])
 def test_a_damaged_file_is_replaced(measurements, content):
     device_speedup("cpu")
-    (file,) = precision.cache().iterdir()
+    (file,) = precision._cache().iterdir()
     file.write_text(content)
     assert [device_speedup("cpu") for _ in range(2)] == [3.0, 3.0]
 
