@@ -40,6 +40,11 @@ def ordered_methods(names: Iterable[str]) -> list[str]:
     return sorted(dict.fromkeys(names), key=lambda name: place.get(name, len(place)))
 
 
+def display_names(names: Iterable[str]) -> dict[str, str]:
+    """The methods as papers write them: ``PGD-AT-ANCRA``; the name itself where a method is not built in."""
+    return {name: "Natural" if name == "natural" else name.upper() if name in BUILT_IN else name for name in names}
+
+
 def labels(trainings: Iterable[Mapping[Any, Any]]) -> dict[tuple[str, str], str]:
     """The label of each method and protocol among the rows of one setting, in the order of :func:`ordered_methods`."""
     found = {(row["method"], row["protocol"]): row["params"] for row in trainings}

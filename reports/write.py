@@ -1,41 +1,47 @@
 """All reports as files."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reports.forms import FILES
+from reports.grid import Grid
 from reports.methods import SETTING, labels
-from reports.table import Comparison, comparisons, to_csv, to_latex, to_markdown
+from reports.table import Comparison, comparisons
 from results.labels import ball_of, file_label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-_TABLES: dict[str, Callable[[Comparison], str]] = {"md": to_markdown, "csv": to_csv, "tex": to_latex}
 # No dates or versions: equal results give equal files.
 _METADATA: dict[str, dict[str, None]] = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
 
 
-def write(frame: "DataFrame", history: "DataFrame", out: Path) -> list[Path]:
-    """Write every table and figure under ``out`` and return their paths.
+def write(grids: Sequence[Grid], figures: Mapping[str, bytes], out: Path) -> list[Path]:
+    """Write ``table_SLUG.md``, ``.csv``, ``.tex`` and ``.html`` for each grid, and the figures, and return their paths.
 
-    ``table_DATASET_MODEL_THREAT_CHECKPOINT.md``, ``.csv`` and ``.tex`` for each comparison. As ``.png`` and ``.pdf``,
+    Readers see a file's old content or its new one, never half of one.
+    """
+    files: dict[str, bytes] = {}
+    for grid in grids:
+        _add(files, f"table_{grid.slug}", {ending: form(grid).encode() for ending, form in FILES.items()})
+    out.mkdir(parents=True, exist_ok=True)
+    return [_save(out / name, content) for name, content in (files | figures).items()]
+
+
+def draw(tables: Sequence[Comparison], frame: "DataFrame", history: "DataFrame") -> dict[str, bytes]:
+    """Every figure of these tables and of the rows that they are made of, as ``.png`` and ``.pdf``, by file name.
+
     ``accuracy_...`` for the best checkpoint of each setting, or the one there is; ``security_DATASET_MODEL_NORM`` where
     there are several radii; ``curves_DATASET_MODEL_THREAT`` of the trainings in ``frame``, where their history has
-    validation accuracies. Readers see a file's old content or its new one, never half of one.
-
-    Raises:
-        HarnessError: if the frame is empty or not the long form of the results.
+    validation accuracies.
     """
     from reports.plots import accuracy_bars, security_curve, training_curves
 
     files: dict[str, bytes] = {}
-    tables = comparisons(frame)
-    for table in tables:
-        _add(files, f"table_{table.slug}", {ending: form(table).encode() for ending, form in _TABLES.items()})
     for table in _one_each(tables):
         _add(files, f"accuracy_{table.slug}", _pictures(accuracy_bars(table)))
     for ball, members in _over_radii(frame):
@@ -43,13 +49,12 @@ def write(frame: "DataFrame", history: "DataFrame", out: Path) -> list[Path]:
     trained = history[history["train_id"].isin(frame["train_id"]) & history["validation_robust"].notna()]
     for setting, epochs in trained.groupby(list(SETTING), sort=False):
         _add(files, f"curves_{file_label(*map(str, setting))}", _pictures(training_curves(epochs)))
-    out.mkdir(parents=True, exist_ok=True)
-    return [_save(out / name, content) for name, content in files.items()]
+    return files
 
 
 def _one_each(tables: Sequence[Comparison]) -> list[Comparison]:
     """Of each setting the first table, which is that of the best checkpoint if there is one."""
-    first = {(table.dataset, table.model, table.threat): table for table in reversed(tables)}
+    first = {table.setting: table for table in reversed(tables)}
     return [*reversed(first.values())]
 
 

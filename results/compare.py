@@ -1,16 +1,19 @@
 """Is one method more accurate than another on the same examples, by how much, and how sure is that?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from statistics import mean
 
 from results.errors import HarnessError
-from results.statistics import holm, mcnemar_exact, t_interval, t_test, tango
+from results.statistics import holm, mcnemar_exact, t_interval, t_test, tango, welch
 from results.verdicts import Verdicts
 
 LEVEL = 0.05
 
 BySeed = Mapping[int, Verdicts]
+Tested = tuple[float, float]  # by how much the first is more accurate, and the p-value that it is not
+Test = Callable[[BySeed, BySeed], Tested | None]
 
 
 @dataclass(frozen=True)
@@ -67,17 +70,49 @@ def compare(first: BySeed, second: BySeed) -> Difference:
     return Difference(difference, low, high, p_value, sum(wins), sum(losses), examples, seeds)
 
 
-def ranks(methods: Sequence[BySeed]) -> list[int]:
-    """For each method 1 + the number of those significantly more accurate; equal ranks are ties.
+def paired_test(first: BySeed, second: BySeed) -> Tested | None:
+    """As :func:`compare`; None where no seed is in common."""
+    if not first.keys() & second.keys():
+        return None
+    found = compare(first, second)
+    return found.difference, found.p_value
 
-    Every pair with a seed in common is compared, and the p-values are corrected for their number (Holm): at 5 %, the
-    risk that any method at all is wrongly placed behind another.
+
+def means_test(first: BySeed, second: BySeed) -> Tested | None:
+    """What a table of means and deviations can say: Welch's t-test over the seeds, which need not be the same.
+
+    Of two methods with one seed each it is the exact McNemar test on the examples that both cover, which compares two
+    trained models. None where only one of them has several seeds.
     """
-    places = [(i, j) for i, j in combinations(range(len(methods)), 2) if methods[i].keys() & methods[j].keys()]
-    found = [compare(methods[i], methods[j]) for i, j in places]
-    adjusted = holm([each.p_value for each in found])
-    behind = [j if each.difference > 0 else i for (i, j), each in zip(places, found, strict=True)]
-    beaten = [place for place, p_value in zip(behind, adjusted, strict=True) if p_value < LEVEL]
+    if not (first and second) or (len(first) > 1) != (len(second) > 1):
+        return None
+    examples = min(len(verdicts) for own in (first, second) for verdicts in own.values())
+    one, other = ([verdicts[:examples] for verdicts in own.values()] for own in (first, second))
+    means, others = ([float(verdicts.mean()) for verdicts in own] for own in (one, other))
+    several = len(first) > 1
+    p_value = welch(means, others, resolution=1 / examples) if several else mcnemar_exact(one[0], other[0])
+    return mean(means) - mean(others), p_value
+
+
+def better(methods: Sequence[BySeed], test: Test) -> set[tuple[int, int]]:
+    """The pairs (i, j) of methods of which the first is significantly more accurate than the second.
+
+    The p-values of all pairs that ``test`` can compare are corrected for their number (Holm): at 5 %, the risk that
+    any method at all is wrongly placed behind another.
+    """
+    tested = {(i, j): test(methods[i], methods[j]) for i, j in combinations(range(len(methods)), 2)}
+    found = {pair: each for pair, each in tested.items() if each}
+    adjusted = holm([p_value for _, p_value in found.values()])
+    return {
+        (i, j) if difference > 0 else (j, i)
+        for ((i, j), (difference, _)), p_value in zip(found.items(), adjusted, strict=True)
+        if p_value < LEVEL
+    }
+
+
+def ranks(methods: Sequence[BySeed]) -> list[int]:
+    """For each method 1 + the number of those significantly :func:`better` by :func:`compare`; equal ranks are ties."""
+    beaten = [loser for _, loser in better(methods, paired_test)]
     return [1 + beaten.count(place) for place in range(len(methods))]
 
 

@@ -117,3 +117,11 @@ def _setting(key: str, value: Any, keys: Mapping[str, None]) -> str:
 
 def _value(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
+
+
+def spreadsheet_text(value: object) -> object:
+    """A cell of a CSV file; a text that a spreadsheet would run as a formula gets an apostrophe before it.
+
+    https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sqlalchemy import func, select
-from sqlalchemy.orm import joinedload
+from sqlalchemy.orm import joinedload, selectinload
 
 from results.errors import HarnessError
-from results.labels import protocol_id, settings_of
+from results.labels import protocol_id, settings_of, spreadsheet_text
 from results.names import NATURAL, WORST_CASE, attack_rank, ordered_attacks
-from results.schema import StoredDiagnosis, StoredEpoch, StoredEvaluation, StoredJob
+from results.schema import StoredDiagnosis, StoredEvaluation, StoredJob
 from results.statistics import wilson
 from results.verdicts import Verdicts, unpack
 
@@ -31,7 +31,7 @@ _ORIGIN = ("attack_params", "broken_by", "protocol", "params", "train_id", "eval
 COLUMNS = (*_TRAINING, "checkpoint", "attack", *_SCORE, *_TRUST, *_COST, *_ORIGIN)
 _EPOCH = ("epoch", "lr", "loss", "validation_natural", "validation_robust")
 _SPEED = ("images_per_second", "peak_memory", "seconds")
-_TRAINED = ("threat", "protocol", "params", "best_epoch")
+_TRAINED = ("threat", "protocol", "params", "best_epoch", "device")
 HISTORY_COLUMNS = (*_TRAINING, "train_id", *_EPOCH, *_SPEED, *_TRAINED)
 _MOST_REASONS = 3
 VERDICTS = "verdicts"
@@ -90,9 +90,10 @@ def history(store: "Store", **equal: object) -> "DataFrame":
     """
     _check_columns(equal, HISTORY_COLUMNS)
     with store.reading() as session:
-        training = joinedload(StoredEpoch.job).joinedload(StoredJob.training)
-        epochs = session.scalars(select(StoredEpoch).options(training)).all()
-    rows = [row for row in map(_epoch, epochs) if _matches(row, equal)]
+        trained = select(StoredJob).where(StoredJob.epochs.any())
+        loaded = joinedload(StoredJob.training), selectinload(StoredJob.epochs)
+        jobs = session.scalars(trained.options(*loaded)).all()
+    rows = [row for job in jobs for row in _epochs(job) if _matches(row, equal)]
     rows.sort(key=lambda row: (*_first(row), row["epoch"]))
     terms = dict.fromkeys(name for row in rows for name in row if name.startswith("term:"))
     return _frame(rows, (*HISTORY_COLUMNS, *terms))
@@ -109,8 +110,8 @@ def missing_trainings(store: "Store") -> dict[str, int]:
 
 
 def to_csv(frame: "DataFrame") -> str:
-    """The frame as CSV with a header line; numbers read back exactly, missing values are empty."""
-    return frame.to_csv(index=False, lineterminator="\n")
+    """The frame as CSV with a header line; numbers read back exactly, missing values are empty; no formulas."""
+    return frame.map(spreadsheet_text).to_csv(index=False, lineterminator="\n")
 
 
 def to_json(frame: "DataFrame") -> str:
@@ -224,12 +225,12 @@ def _training(job: StoredJob, train_id: str) -> Record:
     }
 
 
-def _epoch(epoch: StoredEpoch) -> Record:
-    measured = {name: getattr(epoch, name) for name in (*_EPOCH, *_SPEED)}
-    terms = {f"term:{name}": value for name, value in epoch.terms.items()}
-    job, training = epoch.job, epoch.job.training
-    chosen = {"threat": job.threat, "best_epoch": training.best_epoch if training else None}
-    return {**_training(job, epoch.job_id), **chosen, **measured, **terms}
+def _epochs(job: StoredJob) -> Iterator[Record]:
+    chosen = {"threat": job.threat, "best_epoch": job.training.best_epoch if job.training else None}
+    training = {**_training(job, job.id), **chosen, "device": job.device}
+    for epoch in job.epochs:
+        measured = {name: getattr(epoch, name) for name in (*_EPOCH, *_SPEED)}
+        yield {**training, **measured, **{f"term:{name}": value for name, value in epoch.terms.items()}}
 
 
 def _check_columns(equal: Iterable[str], columns: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from math import sqrt
-from statistics import NormalDist, mean, stdev
+from statistics import NormalDist
 
 import numpy as np
 
@@ -52,7 +52,8 @@ def mcnemar_exact(a: Verdicts, b: Verdicts) -> float:
         )
     only_first = int((first & ~second).sum())
     differing = int((first != second).sum())
-    return min(1.0, 2 * float(bdtr(min(only_first, differing - only_first), differing, 0.5)))
+    fewer = min(only_first, differing - only_first)
+    return min(1.0, 2 * float(bdtr(fewer, differing, 0.5)))
 
 
 def tango(only_first: int, only_second: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -120,6 +121,22 @@ def t_test(values: Sequence[float], *, resolution: float) -> float:
     return 2 * float(stdtr(len(values) - 1, -abs(centre) / error))
 
 
+def welch(first: Sequence[float], second: Sequence[float], *, resolution: float) -> float:
+    """The two-sided p-value that two groups of independent values have one mean, whatever their spreads.
+
+    Welch 1947, https://doi.org/10.1093/biomet/34.1-2.28. ``resolution``, above 0, is as in :func:`t_interval`.
+
+    Raises:
+        HarnessError: with fewer than two values in a group.
+    """
+    from scipy.special import stdtr
+
+    (one, error), (other, other_error) = (_mean_and_error(values, resolution) for values in (first, second))
+    variance = error**2 + other_error**2
+    freedom = variance**2 / (error**4 / (len(first) - 1) + other_error**4 / (len(second) - 1))
+    return 2 * float(stdtr(freedom, -abs(one - other) / sqrt(variance)))
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjusted p-values, in the order given: those below 5 % may all be believed with a 5 % risk of any mistake.
 
@@ -149,4 +166,4 @@ def _mean_and_error(values: Sequence[float], resolution: float) -> tuple[float, 
     if len(values) < 2:
         raise HarnessError(f"a spread takes at least two values, got {len(values)}: run more seeds")
     root = sqrt(len(values))
-    return float(mean(values)), max(float(stdev(values)), resolution / root) / root
+    return float(np.mean(values)), max(float(np.std(values, ddof=1)), resolution / root) / root

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -106,13 +106,40 @@ def rebuild(context: typer.Context, workspace: WorkspacePath = RUNS) -> None:
 
 
 @app.command()
-def report(workspace: WorkspacePath = RUNS) -> None:
-    """Write tables and plots from the database, and print the tables.
+def report(
+    style: Annotated[
+        Literal["full", "compact", "paper"],
+        typer.Option(help="All there is; one line a method; or a paper's tables: accuracy, ablation, best/last, cost."),
+    ] = "full",
+    methods: Annotated[str, typer.Option(help="Comma-separated, in this order; NAME=SHOWN calls one SHOWN.")] = "",
+    columns: Annotated[str, typer.Option(help="Comma-separated, in this order, e.g. natural,autoattack.")] = "",
+    dataset: Annotated[str, typer.Option("--dataset", "-d", help="Comma-separated.")] = "",
+    checkpoint: Annotated[str | None, typer.Option(help="best or last; default: both, in a paper best.")] = None,
+    claims: Annotated[bool, typer.Option("--claims", help="What others have published, beside ours.")] = False,
+    published: Annotated[Path | None, typer.Option(help="A CSV file with more published figures.")] = None,
+    caption: Annotated[str, typer.Option(help="Another title of the table.")] = "",
+    no_notes: Annotated[bool, typer.Option("--no-notes", help="Leave out the notes under the tables.")] = False,
+    workspace: WorkspacePath = RUNS,
+) -> None:
+    """Write tables (Markdown, CSV, LaTeX, HTML) and plots from the database, and print the tables.
 
-    Example: harness report --workspace runs
+    Example: harness report --style paper --methods pgd-at,trades,my-at="Ours" --columns natural,autoattack,worst-case
     """
+    from reports.choice import Choice
+    from reports.published import read_published
+
+    choice = Choice(
+        style=style,
+        methods=names(methods),
+        columns=names(columns),
+        datasets=names(dataset),
+        checkpoint=checkpoint,
+        claims=read_published(published) if claims or published else None,
+        notes=not no_notes,
+        caption=caption,
+    )
     files = WorkspaceFiles(workspace)
-    show_report(Console(), open_store(files), files)
+    show_report(Console(), open_store(files), files, choice=choice)
 
 
 @app.command()

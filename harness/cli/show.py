@@ -10,6 +10,7 @@ from results.layout import WorkspaceFiles
 
 if TYPE_CHECKING:
     from harness.library.evaluate import Evaluation
+    from reports.choice import Choice
     from results.store import Store
 
 _COLOURS = {"trusted": "green", "suspect": "yellow", "masked": "red"}
@@ -28,24 +29,49 @@ def show_report(
     workspace: WorkspaceFiles,
     evaluations: Collection[str] | None = None,
     written: Sequence[Path] | None = None,
+    choice: "Choice | None" = None,
 ) -> Sequence[Path]:
-    """Write the tables and plots of these evaluations (None: of all), print the tables and where everything lies.
+    """Write the chosen tables of these evaluations (None: of all), in full style plots too, and print the tables.
 
     ``written`` are their files where they are known to be up to date: then nothing is written. Returns the files.
     """
-    from reports.table import comparisons, to_terminal
+    from reports.choice import Choice, choose, grids
+    from reports.forms import to_terminal
     from results.queries import history, long_form
 
     frame = long_form(store, evaluations=evaluations, with_verdicts=True)
+    if frame.empty:
+        _show_nothing(console, workspace, history(store)["train_id"].nunique())
+        return []
+    choice = choice or Choice()
+    chosen = choose(frame, choice)
     if written is None:
-        from reports.write import write
+        from reports.write import draw, write
 
-        written = write(frame, history(store), workspace.reports)
-    for comparison in comparisons(frame):
-        console.print(to_terminal(comparison))
+        epochs = history(store)
+        tables = grids(chosen, epochs, choice)
+        figures = draw(chosen.shown, chosen.frame, epochs) if choice.pictured else {}
+        written = write(tables, figures, workspace.reports)
+    else:
+        tables = grids(chosen, None, choice)
+    for table in tables:
+        console.print(to_terminal(table))
     console.print(f"database: {workspace.database}", f"tables and plots: {workspace.reports}", sep="\n")
     console.print(*(f"  {path.name}" for path in written), sep="\n", highlight=False)
     return written
+
+
+def _show_nothing(console: Console, workspace: WorkspaceFiles, trainings: int) -> None:
+    """What to do where no evaluation has finished."""
+    console.print(
+        f"There is nothing to report yet: in {workspace.root} {trainings} trainings have finished, and no evaluation.",
+        "`harness status` shows what is done, running, waiting and failed;",
+        "`harness run` with what it was started with goes on, `harness run --methods all` starts.",
+        sep="\n",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def show_evaluation(console: Console, title: str, evaluation: "Evaluation") -> None:

@@ -1,19 +1,7 @@
-"""The comparison table: methods by attacks, and the four forms in which it is written."""
+"""The comparison table: methods by attacks, and how it is laid out."""
 
 from reports.table.build import comparison, comparisons
 from reports.table.comparison import Cell, Comparison, Row
-from reports.table.latex import to_latex
-from reports.table.terminal import to_terminal
-from reports.table.text import to_csv, to_markdown
+from reports.table.layout import compact, full
 
-__all__ = [
-    "Cell",
-    "Comparison",
-    "Row",
-    "comparison",
-    "comparisons",
-    "to_csv",
-    "to_latex",
-    "to_markdown",
-    "to_terminal",
-]
+__all__ = ["Cell", "Comparison", "Row", "compact", "comparison", "comparisons", "full"]

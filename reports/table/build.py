@@ -33,7 +33,7 @@ def comparison(frame: "DataFrame", *, checkpoint: str = "best") -> Comparison:
         HarnessError: if the frame is empty, holds several settings, or lacks the checkpoint.
     """
     found = comparisons(frame)
-    names = list(dict.fromkeys(f"{each.dataset}, {each.model}, {each.threat}" for each in found))
+    names = list(dict.fromkeys(each.setting for each in found))
     if len(names) > 1:
         raise HarnessError(f"one table compares one setting, got {len(names)}: {'; '.join(names)}; choose one of them")
     for each in found:
@@ -94,7 +94,9 @@ def _compare(rows: Sequence[Record], dataset: str, model: str, threat: str, *, c
                 for before, (_, after) in zip(best, own, strict=True)
                 if before.keys() == after.keys()
             )
-        table_rows.append(_row(label, own, {name: gap for name, gap in gaps.items() if gap is not None}))
+        known = {name: gap for name, gap in gaps.items() if gap is not None}
+        trained = tuple(each["train_id"] for each in members)
+        table_rows.append(replace(_row(members[0]["method"], label, own, known), trainings=trained))
     attacks = ordered_attacks(attack for row in table_rows for attack in row.cells)
     elsewhere = {trained_at(json.loads(row["params"])) for row in trainings.values()} - {"", threat}
     marked = _mark_best(table_rows, attacks)
@@ -127,7 +129,7 @@ def _members(trainings: Sequence[Record]) -> Iterable[tuple[str, list[Record]]]:
         yield label, [row for row in by_seed if (row["method"], row["protocol"]) == place]
 
 
-def _row(label: str, own: Sequence[tuple[int, Scores]], differences: Mapping[str, float]) -> Row:
+def _row(name: str, label: str, own: Sequence[tuple[int, Scores]], differences: Mapping[str, float]) -> Row:
     judged = [(seed, *_judgement(scores)) for seed, scores in own]
     verdict = max((said for _, said, _ in judged), key=_SEVERITIES.index)
     cells = {
@@ -139,6 +141,7 @@ def _row(label: str, own: Sequence[tuple[int, Scores]], differences: Mapping[str
         cells = {attack: replace(cell, inflated=attack not in honest) for attack, cell in cells.items()}
     return Row(
         method=label,
+        name=name,
         seeds=tuple(seed for seed, _ in own),
         cells=cells,
         differences=differences,

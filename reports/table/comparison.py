@@ -9,18 +9,9 @@ from results.labels import file_label
 from results.names import WORST_CASE
 from results.verdicts import Verdicts
 
-BEST_NOTE = "Bold: best in its column."
-MASKED_NOTE = "Italic: an attack that the masking of this model deceives; such a number is never best."
 OVERESTIMATION = "AA - worst"
 OVERFITTING = "best - last"
-_NOTES = {
-    OVERESTIMATION: "overestimation by AutoAttack: points of its accuracy above the worst case of all attacks.",
-    OVERFITTING: "points of worst-case accuracy lost after the best checkpoint (robust overfitting).",
-}
-_RANK_NOTE = (
-    "rank: 1 + the number of methods whose worst-case accuracy is significantly higher at 5 % on the same examples "
-    "({}; Holm's correction over all pairs); equal ranks are ties."
-)
+RANK = "rank"
 
 
 @dataclass(frozen=True)
@@ -54,18 +45,21 @@ class Cell:
 class Row:
     """One method: its cells by attack, its differences by name (fractions), and whether it is to be believed.
 
+    ``method`` is its label: the ``name`` under which it is registered, and the protocol where there are several.
     ``verdict`` is ``trusted``, ``suspect`` or ``masked``, the worst of the seeds', or empty if nobody judged; ``why``
-    gives its reasons. ``rank`` is that of its worst case, None where there is nothing to compare. ``verdicts`` are the
-    outcomes of single examples, by attack and seed, where they are known.
+    gives its reasons. ``rank`` is that of its worst case, None where there is nothing to compare. ``trainings`` are
+    the ids of its trainings, by seed; ``verdicts`` the outcomes of single examples, by attack and seed, where known.
     """
 
     method: str
+    name: str
     seeds: tuple[int, ...]
     cells: Mapping[str, Cell]
     differences: Mapping[str, float]
     verdict: str = ""
     why: str = ""
     rank: int | None = None
+    trainings: tuple[str, ...] = ()
     verdicts: Mapping[str, Mapping[int, Verdicts]] = field(default_factory=dict, compare=False, repr=False)
 
 
@@ -90,19 +84,32 @@ class Comparison:
         return file_label(self.dataset, self.model, self.threat, self.checkpoint)
 
     @property
+    def setting(self) -> str:
+        """The data set, model and threat."""
+        return f"{self.dataset}, {self.model}, {self.threat}"
+
+    @property
     def title(self) -> str:
         """What was compared."""
-        return f"{self.dataset}, {self.model}, {self.threat}: {self.checkpoint} checkpoint"
+        return f"{self.setting}: {self.checkpoint} checkpoint"
 
-    def label(self, row: Row) -> str:
-        """The method, with its number of seeds where the rows differ in it."""
+    @property
+    def origin(self) -> dict[str, object]:
+        """Where the rows belong, for a file that holds those of several tables."""
+        return {name: getattr(self, name) for name in ("dataset", "model", "threat", "checkpoint")}
+
+    def label(self, row: Row, names: Mapping[str, str]) -> str:
+        """The method by its other name if ``names`` has one, with its number of seeds where the rows differ in it."""
         uneven = len({len(other.seeds) for other in self.rows}) > 1
-        return f"{row.method} (n = {len(row.seeds)})" if uneven else row.method
+        label = names.get(row.name, row.name) + row.method.removeprefix(row.name)
+        return f"{label} (n = {len(row.seeds)})" if uneven else label
 
     @cached_property
     def differences(self) -> tuple[str, ...]:
         """The columns of differences that some row has."""
-        return tuple(name for name in _NOTES if any(name in row.differences for row in self.rows))
+        return tuple(
+            name for name in (OVERESTIMATION, OVERFITTING) if any(name in row.differences for row in self.rows)
+        )
 
     @property
     def ranked(self) -> bool:
@@ -119,59 +126,10 @@ class Comparison:
             if all(seed in seeds for seeds in common)
         }
 
-    @cached_property
-    def reasons(self) -> tuple[str, ...]:
-        """The footnotes: each reason once, those of masked and suspect rows."""
-        return tuple(dict.fromkeys(row.why for row in self.rows if row.why and row.verdict != "trusted"))
 
-    def mark(self, row: Row) -> str:
-        """The number of the row's footnote, from 1; empty if it has none."""
-        return str(self.reasons.index(row.why) + 1) if row.why in self.reasons else ""
-
-    @cached_property
-    def notes(self) -> tuple[str, ...]:
-        """What a reader must know to judge the numbers: sample, uncertainty, and what bold and italic mean."""
-        cells = [cell for row in self.rows for cell in row.cells.values()]
-        seeds = sorted({seed for row in self.rows for seed in row.seeds})
-        notes = [
-            f"Accuracy in % on {_span([cell.examples for cell in cells])} test examples; {self.threat}; "
-            f"{self.checkpoint} checkpoint; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}.",
-            *([f"Trained at {', '.join(self.trained)}."] if self.trained else []),
-            *_uncertainty(self.rows),
-            BEST_NOTE,
-        ]
-        if any(cell.inflated for cell in cells):
-            notes.append(MASKED_NOTE)
-        notes += [f"{name}: {_NOTES[name]}" for name in self.differences]
-        if self.ranked:
-            notes.append(_RANK_NOTE.format(" and ".join(_tests(self.rows))))
-        return tuple(notes)
-
-
-def _tests(rows: tuple[Row, ...]) -> list[str]:
-    """The tests behind the ranks: which one depends on the seeds that two methods share."""
-    repeated = [len(row.seeds) > 1 for row in rows]
-    several = ["paired t-tests over seeds"] if any(repeated) else []
-    return several if all(repeated) else [*several, "exact McNemar tests, which with one seed compare trained models"]
-
-
-def _uncertainty(rows: tuple[Row, ...]) -> list[str]:
-    repeated = [len(row.seeds) for row in rows if len(row.seeds) > 1]
-    notes = ["Ranges: 95 % Wilson intervals, rounded outwards."] if len(repeated) < len(rows) else []
-    if repeated:
-        deviation = f"±: mean and sample standard deviation over n = {_span(repeated)} seeds"
-        notes.append(f"{deviation}; 95 % t intervals of the mean are in the CSV file.")
-    return notes
-
-
-def _span(numbers: list[int]) -> str:
-    low, high = min(numbers), max(numbers)
-    return f"{low}" if low == high else f"{low} to {high}"
-
-
-def percent(fraction: float) -> str:
-    """A fraction as a percentage with two decimals, without the sign."""
-    return f"{100 * fraction:.2f}"
+def percent(fraction: float, decimals: int = 2) -> str:
+    """A fraction as a percentage, without the sign."""
+    return f"{100 * fraction:.{decimals}f}"
 
 
 def points(difference: float) -> str:

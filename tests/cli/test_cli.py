@@ -152,6 +152,56 @@ def test_report_writes_the_tables_again(finished):
     assert len(list((workspace / "reports").glob("*.png"))) >= 2
 
 
+def test_report_shows_what_is_chosen_and_writes_it_in_every_form(finished):
+    workspace, _, _ = finished
+    asked = ["--methods", "pgd-at=Ours", "--columns", "worst-case,natural", "--checkpoint", "last", "--no-notes"]
+    output = harness("report", "--workspace", workspace, "--style", "compact", "--caption", "A caption", *asked)
+    assert "A caption" in output
+    assert output.index("worst") < output.index("natural")
+    assert "Ours" in output
+    assert "Accuracy in %" not in output
+    written = {path.suffix for path in (workspace / "reports").glob("table_compact_*_last.*")}
+    assert written == {".md", ".csv", ".tex", ".html"}
+
+
+def test_report_writes_the_tables_of_a_paper(finished):
+    workspace, _, _ = finished
+    output = harness("report", "--workspace", workspace, "--style", "paper")
+    for title in ("Accuracy under attack", "Best and last checkpoint", "Cost of training and of attacks"):
+        assert title in output
+    assert "Ablation" not in output
+    written = {path.name for path in (workspace / "reports").glob("table_paper_*.tex")}
+    assert written == {f"table_paper_{name}.tex" for name in ("accuracy", "best_last", "cost")}
+    assert "passes/example" in (workspace / "reports/table_paper_cost.md").read_text()
+
+
+def test_report_puts_published_figures_beside_measured_ones(finished, tmp_path):
+    """None that ships is of digits; a user's own file has one."""
+    workspace, _, _ = finished
+    assert "--published FILE.csv" in harness("report", "--claims", "--workspace", workspace, code=2)
+    own = tmp_path / "own.csv"
+    header = "method,dataset,model,epsilon,attack,accuracy,source,note"
+    own.write_text(f"{header}\npgd-at,digits,small-cnn,0.2,pgd-20,99.5,a thesis,\n")
+    output = harness("report", "--claims", "--published", own, "--workspace", workspace)
+    for text in ("Published beside measured", "99.50¹", "a thesis", "inside"):
+        assert text in output
+    assert (workspace / "reports/table_claims.html").is_file()
+
+
+def test_report_of_a_run_without_evaluations_says_what_to_do(tmp_path):
+    from results_jobs import write_train
+
+    from results.store import Store
+
+    Store.open(tmp_path / "harness.db")
+    for trainings in (0, 1):
+        for style in ("full", "paper"):
+            output = harness("report", "--workspace", tmp_path, "--style", style)
+            assert f"{trainings} trainings have finished, and no evaluation" in output
+            assert "`harness status`" in output
+        Store.open(tmp_path / "harness.db").ingest(write_train(tmp_path, "a"))
+
+
 def test_compare_says_in_a_sentence_who_wins(finished):
     """Two epochs of natural training stand against nothing; pgd-at is not to be believed without AutoAttack."""
     workspace, _, _ = finished

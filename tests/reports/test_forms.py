@@ -3,18 +3,18 @@
 import csv
 import io
 import re
-import shutil
 import subprocess
 import sys
 
 import pandas as pd
 import pytest
-from reports_example import ATTACKS, MASKED, METHODS, results, score
+from reports_example import ATTACKS, MASKED, results, score
 from rich.console import Console
 from scipy.stats import ttest_1samp
 
-from reports.table import comparison, to_csv, to_latex, to_markdown, to_terminal
-from reports.table.latex import escape
+from reports.forms import to_csv, to_latex, to_markdown, to_terminal
+from reports.forms.latex import escape
+from reports.table import comparison, full
 
 
 def markdown_cells(text):
@@ -33,9 +33,9 @@ def bare(text):
     return re.sub(r"\\text(bf|it)\{(.*?)\}|\*+", r"\2", text)
 
 
-def shown(table, width, **options):
+def shown(grid, width, **options):
     console = Console(width=width, file=io.StringIO(), legacy_windows=False, **options)
-    console.print(to_terminal(table))
+    console.print(to_terminal(grid))
     return console.file.getvalue()
 
 
@@ -43,7 +43,7 @@ def shown(table, width, **options):
 def test_markdown_numbers_and_bold_equal_the_table(checkpoint):
     frame = results()
     table = comparison(frame, checkpoint=checkpoint)
-    header, *lines = markdown_cells(to_markdown(table))
+    header, *lines = markdown_cells(to_markdown(full(table)))
     assert header == ["method", *table.attacks, *table.differences, "rank", "verdict"]
     for line, row in zip(lines, table.rows, strict=True):
         assert line[0] == row.method
@@ -63,7 +63,7 @@ def test_markdown_numbers_and_bold_equal_the_table(checkpoint):
 
 def test_latex_numbers_and_bold_equal_the_table():
     table = comparison(results(), checkpoint="last")
-    lines = latex_cells(to_latex(table))
+    lines = latex_cells(to_latex(full(table)))
     for row, values, spreads in zip(table.rows, lines[::2], lines[1::2], strict=True):
         assert bare(values[0]) == row.method
         assert row.verdict in spreads[0]
@@ -83,7 +83,7 @@ def test_latex_numbers_and_bold_equal_the_table():
 def test_csv_reads_back_exactly():
     frame = results()
     table = comparison(frame)
-    for row, line in zip(table.rows, csv.DictReader(io.StringIO(to_csv(table))), strict=True):
+    for row, line in zip(table.rows, csv.DictReader(io.StringIO(to_csv(full(table)))), strict=True):
         assert (line["method"], line["seeds"], line["verdict"], line["why"]) == (row.method, "0", row.verdict, row.why)
         for attack in table.attacks:
             assert float(line[attack]) == score(frame, row.method, attack)
@@ -98,7 +98,7 @@ def test_csv_reads_back_exactly():
 def test_csv_of_several_seeds_has_the_t_interval_of_their_mean():
     frame = results(seeds=(0, 1, 2))
     table = comparison(frame)
-    for row, line in zip(table.rows, csv.DictReader(io.StringIO(to_csv(table))), strict=True):
+    for row, line in zip(table.rows, csv.DictReader(io.StringIO(to_csv(full(table)))), strict=True):
         where = (frame["method"] == row.method) & (frame["attack"] == "cw") & (frame["checkpoint"] == "best")
         own = frame[where]["accuracy"]
         ends = tuple(ttest_1samp(own, 0).confidence_interval(0.95))
@@ -111,7 +111,7 @@ def test_csv_of_several_seeds_has_the_t_interval_of_their_mean():
 @pytest.mark.parametrize("form", [to_markdown, to_latex], ids=["markdown", "latex"])
 def test_seeds_are_written_as_mean_and_deviation_and_said_so(form):
     table = comparison(results(seeds=(0, 1, 2)))
-    text = form(table)
+    text = form(full(table))
     cell = table.rows[0].cells["natural"]
     sign = r"$\pm$" if form is to_latex else "± "
     assert f"{100 * cell.accuracy:.2f}" in text
@@ -121,68 +121,50 @@ def test_seeds_are_written_as_mean_and_deviation_and_said_so(form):
     assert "Wilson" not in text
 
 
-@pytest.mark.parametrize("form", [to_markdown, to_latex, lambda table: shown(table, 200)])
+@pytest.mark.parametrize("form", [to_markdown, to_latex, lambda grid: shown(grid, 200)])
 def test_every_form_says_what_was_measured_and_why_a_method_is_masked(form):
-    text = form(comparison(results()))
+    text = form(full(comparison(results())))
     notes = ["200 test examples", "Linf 0.2", "best checkpoint", "seed 0", "Wilson", "Bold: best in its column"]
     for note in (*notes, MASKED, "Italic"):
         assert note in text
-    honest = form(comparison(results(["pgd-at", "trades"])))
+    honest = form(full(comparison(results(["pgd-at", "trades"]))))
     assert MASKED not in honest
     assert "Italic" not in honest
 
 
 def test_rows_with_fewer_seeds_say_how_many():
     table = comparison(pd.concat([results(["trades"], seeds=(0, 1)), results(["pgd-at"])]))
-    assert [line[0] for line in markdown_cells(to_markdown(table))[1:]] == ["pgd-at (n = 1)", "trades (n = 2)"]
+    assert [line[0] for line in markdown_cells(to_markdown(full(table)))[1:]] == ["pgd-at (n = 1)", "trades (n = 2)"]
 
 
 def test_without_verdicts_on_the_examples_there_is_no_rank():
     table = comparison(results(["pgd-at", "trades"]).drop(columns="verdicts"))
-    for form in (to_markdown, to_latex, lambda table: shown(table, 100)):
-        assert "rank" not in form(table)
-    assert [line["rank"] for line in csv.DictReader(io.StringIO(to_csv(table)))] == ["", ""]
+    for form in (to_markdown, to_latex, lambda grid: shown(grid, 100)):
+        assert "rank" not in form(full(table))
+    assert [line["rank"] for line in csv.DictReader(io.StringIO(to_csv(full(table))))] == ["", ""]
 
 
 def test_a_missing_evaluation_leaves_a_dash_and_no_rank():
     frame = results(["pgd-at", "trades", "mart"])
     table = comparison(frame[(frame["method"] != "trades") | (frame["attack"] != "cw")])
     place = 1 + table.attacks.index("cw")
-    assert [line[place] for line in markdown_cells(to_markdown(table))[1:]][1] == "-"
-    assert latex_cells(to_latex(table))[2][place] == "--"
-    assert markdown_cells(to_markdown(table))[2][-2] == "-"
-    assert latex_cells(to_latex(table))[2][-1] == "--"
-    assert "-" in shown(table, 100)
+    assert [line[place] for line in markdown_cells(to_markdown(full(table)))[1:]][1] == "-"
+    assert latex_cells(to_latex(full(table)))[2][place] == "--"
+    assert markdown_cells(to_markdown(full(table)))[2][-2] == "-"
+    assert latex_cells(to_latex(full(table)))[2][-1] == "--"
+    assert "-" in shown(full(table), 100)
 
 
 def test_special_characters_are_escaped():
     """The example's reason is ``50 % of pgd_20 & more | [see AutoAttack]``."""
     table = comparison(results(["mart"]))
-    assert r"50 \% of pgd\_20 \& more \textbar{} [see AutoAttack]" in to_latex(table)
-    assert r"50 % of pgd\_20 & more \| \[see AutoAttack\]" in to_markdown(table)
-    assert "50 % of pgd_20 & more | [see AutoAttack]" in shown(table, 100)
+    assert r"50 \% of pgd\_20 \& more \textbar{} [see AutoAttack]" in to_latex(full(table))
+    assert r"50 % of pgd\_20 & more \| \[see AutoAttack\]" in to_markdown(full(table))
+    assert "50 % of pgd_20 & more | [see AutoAttack]" in shown(full(table), 100)
     assert escape("a_b % & # $ { } ~ ^ \\ < > − ≤ é 猫") == (
         r"a\_b \% \& \# \$ \{ \} \textasciitilde{} \textasciicircum{} \textbackslash{} "
         r"\textless{} \textgreater{} $-$ $\leq$ é ?"
     )
-
-
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
-def test_latex_compiles_with_booktabs_alone(tmp_path, seeds):
-    frame = results([*METHODS, "my_method{2}~^"], seeds=seeds).assign(why='100 % \\of <this> & #that$ "≤" é ε 猫')
-    tables = "".join(to_latex(comparison(frame, checkpoint=name)) for name in ("best", "last"))
-    source = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{tables}\end{{document}}"
-    (tmp_path / "table.tex").write_text(source)
-    run = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stdout[-2000:]
-    assert "multiply defined" not in run.stdout
 
 
 @pytest.mark.parametrize("width", [80, 100, 120])
@@ -190,7 +172,7 @@ def test_the_terminal_shows_every_number_whole_at_usual_widths(width):
     """Eight attack columns: no line is longer than the width and no accuracy is cut; one block of rows."""
     table = comparison(results())
     assert len(table.attacks) == 8
-    text = shown(table, width)
+    text = shown(full(table), width)
     lines = text.splitlines()
     assert max(map(len, lines)) <= width
     for row in table.rows:
@@ -204,7 +186,7 @@ def test_the_terminal_shows_every_number_whole_at_usual_widths(width):
 def test_the_terminal_goes_on_in_a_second_block_where_the_width_is_too_small():
     many = (*ATTACKS, *(f"pgd-{steps}" for steps in (7, 10, 30, 40, 50)))
     table = comparison(results(["pgd-at"], attacks=many))
-    lines = shown(table, 80).splitlines()
+    lines = shown(full(table), 80).splitlines()
     blocks = [line.split()[1:] for line in lines if line.startswith("pgd-at")]
     assert len(blocks) == 2
     assert [number for block in blocks for number in block][:-1] == [
@@ -214,7 +196,7 @@ def test_the_terminal_goes_on_in_a_second_block_where_the_width_is_too_small():
 
 def test_the_terminal_prints_exactly_the_best_values_bold():
     table = comparison(results())
-    coloured = shown(table, 120, force_terminal=True, color_system="standard", no_color=False)
+    coloured = shown(full(table), 120, force_terminal=True, color_system="standard", no_color=False)
     bold = re.findall(r"\x1b\[1m(\d+\.\d\d)\x1b", coloured)
     best = [f"{100 * cell.accuracy:.2f}" for row in table.rows for cell in _in_order(table, row) if cell.best]
     assert bold == best
@@ -226,5 +208,5 @@ def _in_order(table, row):
 
 def test_reports_never_import_torch():
     """``harness report`` stays quick."""
-    code = "import reports.table, reports.plots, reports.write, sys; sys.exit('torch' in sys.modules)"
+    code = "import reports.choice, reports.plots, reports.write, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

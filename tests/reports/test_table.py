@@ -9,7 +9,7 @@ from scipy.stats import binomtest, ttest_1samp
 from harness.api.method import methods
 from harness.plugins import load_plugins
 from reports.methods import BUILT_IN, ordered_methods
-from reports.table import comparison, comparisons
+from reports.table import comparison, comparisons, full
 from results.errors import HarnessError
 from results.names import ordered_attacks
 
@@ -114,8 +114,9 @@ def test_a_masked_method_is_best_only_where_its_masking_deceives_nobody():
 
 def test_each_masked_or_suspect_method_has_a_footnote_and_equal_reasons_share_one():
     table = comparison(results())
-    assert table.reasons == (SUSPECT, MASKED)
-    marks = {each.method: table.mark(each) for each in table.rows}
+    grid = full(table)
+    assert grid.footnotes == {"1": SUSPECT, "2": MASKED}
+    marks = {line.name.text: line.verdict.mark for line in grid.lines}
     assert marks == dict.fromkeys(ORDER, "") | {"mart": "1"} | {m: "2" for m in ORDER if "ancra" in m}
 
 
@@ -136,7 +137,7 @@ def test_of_several_seeds_the_first_tells_why_and_the_others_follow_suit():
 
 def test_without_verdicts_nothing_is_marked():
     table = comparison(results().drop(columns=["verdict", "why"]))
-    assert not table.reasons
+    assert not full(table).footnotes
     assert {each.verdict for each in table.rows} == {""}
     assert not any(cell.inflated for each in table.rows for cell in each.cells.values())
 
@@ -146,7 +147,7 @@ def test_differences_are_autoattack_minus_worst_case_and_best_minus_last_worst_c
     best, last = comparisons(frame)
     assert best.differences == ("AA - worst",)
     assert last.differences == ("AA - worst", "best - last")
-    assert any("overestimation by AutoAttack" in note for note in best.notes)
+    assert any("overestimation by AutoAttack" in note for note in full(best).notes)
     for each in best.rows:
         gap = score(frame, each.method, "autoattack") - score(frame, each.method, "worst-case")
         assert each.differences["AA - worst"] == pytest.approx(gap, abs=1e-12)
@@ -228,7 +229,7 @@ def test_ranks_count_the_methods_that_are_significantly_better():
     assert binomtest(8, 8).pvalue * 3 < 0.05 < binomtest(4, 4).pvalue
     table = comparison(frame)
     assert ranked(table) == {"natural": 3, "trades": 1, "mart": 1}
-    assert any(note.startswith("rank: 1 + the number of methods") and "McNemar" in note for note in table.notes)
+    assert any(note.startswith("rank: 1 + the number of methods") and "McNemar" in note for note in full(table).notes)
 
 
 def test_ranks_over_seeds_are_by_the_t_test():
@@ -244,7 +245,7 @@ def test_ranks_over_seeds_are_by_the_t_test():
         )
     table = comparison(apart)
     assert ranked(table) == {"trades": 1, "mart": 1}
-    assert any("paired t-tests over seeds" in note and "McNemar" not in note for note in table.notes)
+    assert any("paired t-tests over seeds" in note and "McNemar" not in note for note in full(table).notes)
     assert ranked(comparison(with_worst_cases(frame, trades=100, mart=160))) == {"trades": 2, "mart": 1}
 
 
@@ -257,14 +258,14 @@ def test_only_a_worst_case_over_every_attack_that_is_no_illusion_has_a_rank():
     assert {method for method, rank in ranked(blind).items() if rank is None} == {"mart-ancra"}
     alone = comparison(frame[frame["method"] == "mart"])
     assert ranked(alone) == {"mart": None}
-    assert not any(note.startswith("rank") for note in alone.notes)
+    assert not any(note.startswith("rank") for note in full(alone).notes)
     assert not comparison(frame.drop(columns="verdicts")).ranked
 
 
 def test_a_table_says_where_its_models_were_trained_elsewhere():
     def notes(radius):
         settings = f'{{"threat.norm": "Linf", "threat.eps": {radius}}}'
-        return comparison(results(["trades"]).assign(params=settings)).notes
+        return full(comparison(results(["trades"]).assign(params=settings))).notes
 
     assert "Trained at Linf 0.1." in notes(0.1)
     assert not any("Trained" in note for note in notes(0.2))

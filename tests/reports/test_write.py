@@ -11,20 +11,27 @@ from PIL import Image
 from reports_example import epochs, results
 
 from reports import plots
-from reports.table import comparison, comparisons, to_csv, to_latex, to_markdown
-from reports.write import write
+from reports.forms import FILES, to_markdown
+from reports.table import comparison, comparisons, full
+from reports.write import draw, write
 from results.errors import HarnessError
 
-TABLES = {f"table_digits_small-cnn_Linf-0.2_{name}.{end}" for name in ("best", "last") for end in ("md", "csv", "tex")}
+TABLES = {f"table_digits_small-cnn_Linf-0.2_{name}.{end}" for name in ("best", "last") for end in FILES}
 ACCURACY, CURVES = "accuracy_digits_small-cnn_Linf-0.2_best", "curves_digits_small-cnn_Linf-0.2"
 SECURITY = "security_digits_small-cnn_Linf"
 FIGURES = {f"{name}.{end}" for name in (ACCURACY, CURVES) for end in ("png", "pdf")}
 
 
+def report(frame, history, out):
+    """What ``harness report`` writes of these results."""
+    tables = comparisons(frame)
+    return write([full(table) for table in tables], draw(tables, frame, history), out)
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """The paths of one ordinary report."""
-    return write(results(), epochs(), tmp_path_factory.mktemp("run") / "reports")
+    return report(results(), epochs(), tmp_path_factory.mktemp("run") / "reports")
 
 
 def test_every_table_and_figure_is_written_and_nothing_else(written):
@@ -35,8 +42,8 @@ def test_every_table_and_figure_is_written_and_nothing_else(written):
 def test_tables_hold_what_the_renderers_say(written):
     for table in comparisons(results()):
         stem = f"table_digits_small-cnn_Linf-0.2_{table.checkpoint}"
-        for end, form in {"md": to_markdown, "csv": to_csv, "tex": to_latex}.items():
-            assert (written[0].parent / f"{stem}.{end}").read_text(encoding="utf-8") == form(table)
+        for end, form in FILES.items():
+            assert (written[0].parent / f"{stem}.{end}").read_text(encoding="utf-8") == form(full(table))
 
 
 @pytest.mark.parametrize("name", [ACCURACY, CURVES])
@@ -51,7 +58,7 @@ def test_pictures_open_and_show_something(written, name):
 
 def test_equal_results_give_equal_bytes_whatever_a_users_matplotlibrc_says(written, tmp_path):
     with matplotlib.rc_context({"font.size": 20, "figure.facecolor": "red", "savefig.dpi": 30}):
-        again = write(results(), epochs(), tmp_path)
+        again = report(results(), epochs(), tmp_path)
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in written]
     assert all(path.read_bytes().startswith(b"%PDF") for path in again if path.suffix == ".pdf")
 
@@ -59,19 +66,19 @@ def test_equal_results_give_equal_bytes_whatever_a_users_matplotlibrc_says(writt
 def test_curves_are_of_the_reported_trainings_and_left_out_where_nothing_was_recorded(tmp_path):
     """The store may hold older trainings; a method that is not in the tables does not change the figure."""
     frame = results(["trades"])
-    write(frame, epochs(["trades"]), tmp_path / "one")
-    write(frame, pd.concat([epochs(["trades"]), epochs(["mart"])]), tmp_path / "two")
+    report(frame, epochs(["trades"]), tmp_path / "one")
+    report(frame, pd.concat([epochs(["trades"]), epochs(["mart"])]), tmp_path / "two")
     assert (tmp_path / f"one/{CURVES}.png").read_bytes() == (tmp_path / f"two/{CURVES}.png").read_bytes()
-    names = {path.name for path in write(frame, epochs(["mart"]), tmp_path / "three")}
+    names = {path.name for path in report(frame, epochs(["mart"]), tmp_path / "three")}
     assert names == TABLES | {f"{ACCURACY}.png", f"{ACCURACY}.pdf"}
 
 
 def test_another_setting_has_figures_of_its_own(tmp_path):
     """A report of other data overwrites nothing; without a best checkpoint the bars are of the one there is."""
-    write(results(["trades"]), epochs(["trades"]), tmp_path)
+    report(results(["trades"]), epochs(["trades"]), tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     other = results(["mart"], dataset="mnist").query("checkpoint == 'last'")
-    write(pd.concat([results(["trades"]), other]), epochs(["mart"], dataset="mnist"), tmp_path)
+    report(pd.concat([results(["trades"]), other]), epochs(["mart"], dataset="mnist"), tmp_path)
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
     added = {path.name for path in tmp_path.glob("*.png")} - before.keys()
     assert added == {"accuracy_mnist_small-cnn_Linf-0.2_last.png", "curves_mnist_small-cnn_Linf-0.2.png"}
@@ -86,7 +93,7 @@ def test_trainings_that_were_attacked_at_several_radii_have_a_security_curve(tmp
         results(["mart"]).assign(threat=f"Linf {radius}", train_id=f"{radius}", protocol=f"{radius}")
         for radius in (0.1, 0.2)
     ]
-    names = {path.name for path in write(pd.concat([*elsewhere, *anew]), epochs(["mart"]), tmp_path)}
+    names = {path.name for path in report(pd.concat([*elsewhere, *anew]), epochs(["mart"]), tmp_path)}
     assert {name for name in names if name.startswith("security")} == {f"{SECURITY}.png", f"{SECURITY}.pdf"}
     ((first, second),) = drawn
     assert [first.threat, second.threat] == ["Linf 0.1", "Linf 0.2"]
@@ -98,15 +105,15 @@ def test_data_sets_whose_names_differ_in_punctuation_alone_keep_their_own_files(
         results(["trades"], dataset=name, draw=draw)
         for draw, name in enumerate(("imagefolder:/a/b", "imagefolder:/a-b"))
     ]
-    names = {path.name for path in write(pd.concat(frames), epochs(["trades"]), tmp_path) if path.suffix == ".md"}
+    names = {path.name for path in report(pd.concat(frames), epochs(["trades"]), tmp_path) if path.suffix == ".md"}
     stem = "table_imagefolder-a-b_small-cnn_Linf-0.2"
     assert names == {f"{stem}_{end}.md" for end in ("best", "best-2", "last", "last-2")}
-    assert (tmp_path / f"{stem}_best-2.md").read_text(encoding="utf-8") == to_markdown(comparison(frames[1]))
+    assert (tmp_path / f"{stem}_best-2.md").read_text(encoding="utf-8") == to_markdown(full(comparison(frames[1])))
 
 
 def test_without_results_nothing_is_written(tmp_path):
     with pytest.raises(HarnessError, match="no results to report yet: run `harness run"):
-        write(results().iloc[:0], epochs(), tmp_path / "reports")
+        report(results().iloc[:0], epochs(), tmp_path / "reports")
     assert not (tmp_path / "reports").exists()
 
 
@@ -116,5 +123,5 @@ def test_a_failure_in_between_leaves_the_old_files_whole(written, tmp_path):
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     broken = epochs().drop(columns="validation_natural")
     with pytest.raises(KeyError, match="validation_natural"):
-        write(results(draw=1), broken, tmp_path)
+        report(results(draw=1), broken, tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest, ttest_rel
+from scipy.stats import binomtest, ttest_ind, ttest_rel
 
-from results.compare import Difference, compare, ranks, sentence
+from results.compare import Difference, better, compare, means_test, ranks, sentence
 from results.errors import HarnessError
 from results.statistics import tango
 
@@ -132,3 +132,23 @@ def test_the_sentence_says_when_the_data_cannot_tell():
         "1000 test examples, p = 0.71 (paired t-test over 2 seeds)."
     )
     assert "+0.00 points" in sentence("a", "b", Difference(-0.0, -0.1, 0.1, 1.0, 3, 3, 10, (0,)), "cw accuracy")
+
+
+def test_means_are_tested_as_they_are_printed():
+    """Welch's test over seeds that need not be the same, McNemar's on the examples with one seed each."""
+    first, second = pair((14, 5), (20, 8), (9, 6))
+    later = {seed + 7: verdicts for seed, verdicts in second.items()}
+    oracle = ttest_ind([v.mean() for v in first.values()], [v.mean() for v in later.values()], equal_var=False)
+    assert means_test(first, later) == pytest.approx((24 / 480, oracle.pvalue))
+    one, other = pair((14, 5))
+    assert means_test(one, {3: other[0]}) == pytest.approx((9 / 160, binomtest(14, 19).pvalue))
+    assert means_test(one, {3: other[0][:100]})[0] == pytest.approx(one[0][:100].mean() - other[0][:100].mean())
+    assert means_test(first, {0: second[0]}) is None
+    assert means_test(first, {}) is None
+
+
+def test_the_better_of_each_pair_comes_first_and_what_cannot_be_tested_is_no_pair():
+    one, other = pair((30, 5))
+    assert better([other, one], means_test) == {(1, 0)}
+    assert better([one, other], means_test) == {(0, 1)}
+    assert better([one, other, {}, *pair((30, 5), (31, 5))], means_test) == {(0, 1), (3, 4)}

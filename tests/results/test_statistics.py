@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.special import xlogy
-from scipy.stats import binomtest, ttest_1samp, ttest_rel
+from scipy.stats import binomtest, ttest_1samp, ttest_ind, ttest_rel
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
 from results.errors import HarnessError
-from results.statistics import holm, mcnemar_exact, t_interval, t_test, tango, wilson
+from results.statistics import holm, mcnemar_exact, t_interval, t_test, tango, welch, wilson
 
 
 @given(st.integers(1, 20_000), st.data(), st.sampled_from([0.5, 0.9, 0.95, 0.999]))
@@ -186,6 +186,19 @@ def test_equal_differences_are_no_proof():
     assert t_test([0.005, 0.005], resolution=1 / 200) == pytest.approx(ttest_1samp([1, 2], 0.5).pvalue)
     assert t_test([0.0, 0.0, 0.0], resolution=1 / 200) == 1.0
     assert t_test([0.2, 0.2], resolution=1 / 200) < 0.05
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=6), st.lists(st.floats(0, 1), min_size=2, max_size=6))
+def test_welch_is_scipys(first, second):
+    if min(np.std(first), np.std(second)) > 1e-3:
+        oracle = ttest_ind(first, second, equal_var=False).pvalue
+        assert welch(first, second, resolution=1e-9) == pytest.approx(oracle, rel=1e-6)
+
+
+def test_welch_of_values_that_agree_takes_the_resolution_for_their_spread():
+    """On ten examples 0.5 and 0.6 are one answer apart; on a thousand a hundred."""
+    assert welch([0.5, 0.5], [0.6, 0.6], resolution=0.1) > 0.05 > welch([0.5, 0.5], [0.6, 0.6], resolution=0.001)
+    assert welch([0.5, 0.5], [0.5, 0.5], resolution=0.1) == 1
 
 
 @pytest.mark.parametrize("values", [[], [0.5]])

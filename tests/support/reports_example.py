@@ -11,6 +11,16 @@ MASKED = "AutoAttack overestimates by 9.50 points (autoattack 79.00, adaptive 69
 SUSPECT = "50 % of pgd_20 & more | [see AutoAttack]"
 
 
+# Names that forms must not take for their own language.
+HOSTILE = (
+    "=cmd|'/C calc'!A0",
+    "<script>alert(1)</script>",
+    "\\input{/etc/passwd}",
+    "two\n\nlines",
+    "x_$%&#{}~^ «þ» ε猫",
+)
+
+
 def results(methods=METHODS, attacks=ATTACKS, seeds=(0,), dataset="digits", examples=200, draw=0):
     """The long form, with verdicts: ANCRA is masked (10 points gained under all but adaptive), MART suspect."""
     random, rows = np.random.default_rng(draw), []
@@ -47,6 +57,8 @@ def _row(method, seed, checkpoint, dataset, attack, correct, examples):
         "ci_high": high,
         "examples": examples,
         "threat": "Linf 0.2",
+        "seconds": 90.0,
+        "forwards": 20 * examples,
         "protocol": "a1b2c3",
         "params": "{}",
         "train_id": f"train-{method}-{dataset}-{seed}",
@@ -75,12 +87,29 @@ def epochs(methods=METHODS, seeds=(0,), number=12, dataset="digits"):
             "loss": 2 / epoch,
             "validation_natural": 0.97 - 0.5 / epoch + random.uniform(-0.02, 0.02),
             "validation_robust": 0.7 - 0.5 / epoch + random.uniform(-0.1, 0.1),
+            "images_per_second": 1000.0 * (1 + seed),
+            "peak_memory": 2**30 * epoch,
+            "seconds": 36.0,
+            "device": "a GPU",
             "term:robust": 1 / epoch,
         }
         for method in methods
         for seed in seeds
         for epoch in range(1, number + 1)
     )
+
+
+def hits(correct, attack="cw", examples=200, **options):
+    """Results with these answers right under one attack, by method: a number (the first so many) for each seed."""
+    frames = []
+    for method, numbers in correct.items():
+        frame = results([method], seeds=range(len(numbers)), examples=examples, **options)
+        for seed, number in enumerate(numbers):
+            where = (frame["attack"] == attack) & (frame["seed"] == seed)
+            frame.loc[where, "accuracy"] = number / examples
+            frame.loc[where, "verdicts"] = frame.loc[where, "verdicts"].map(lambda _, n=number: np.arange(examples) < n)
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
 
 
 def score(frame, method, attack, column="accuracy", checkpoint="best"):

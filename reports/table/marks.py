@@ -1,0 +1,56 @@
+"""Which numbers of a column stand out, and by what right."""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from results.compare import better, means_test
+from results.names import WORST_CASE
+
+if TYPE_CHECKING:
+    from reports.grid import Style
+    from reports.table.comparison import Comparison, Row
+
+Marks = Mapping[tuple[str, str], "Style"]  # by the label of the row and the attack
+
+
+def highest(table: "Comparison", attacks: Iterable[str]) -> Marks:
+    """``best`` is the highest number as printed: whoever reads it sees the intervals."""
+    return {
+        (row.method, attack): "best"
+        for row in table.rows
+        for attack in attacks
+        if attack in row.cells and row.cells[attack].best
+    }
+
+
+def supported(table: "Comparison", attacks: Iterable[str]) -> Marks:
+    """``best`` and ``second`` where tests support it, at 5 % with Holm's correction over all pairs of the column.
+
+    The tests are those of :func:`results.compare.means_test`. ``best`` are the methods that no other one significantly
+    beats, if each of them significantly beats every other: one method, or a group that the data cannot tell apart.
+    ``second`` are the same among the remaining methods, where there is a best. So in a column in which one method ties
+    with two that differ, nothing is marked, nor where all tie. Numbers that masking inflates, and worst cases over
+    fewer attacks than another row's, take no part; a number that cannot be tested beats nothing and is not beaten.
+    """
+    marks: dict[tuple[str, str], Style] = {}
+    for attack in attacks:
+        entrants = _entrants(table, attack)
+        pairs = better([table.comparable(row, attack) for row in entrants], means_test)
+        best = _leaders(range(len(entrants)), pairs)
+        second = _leaders(set(range(len(entrants))) - best, pairs) if best else set()
+        marks |= {(entrants[place].method, attack): "best" for place in best}
+        marks |= {(entrants[place].method, attack): "second" for place in second}
+    return marks
+
+
+def _entrants(table: "Comparison", attack: str) -> list["Row"]:
+    needed = set(table.attacks) if attack == WORST_CASE else {attack}
+    return [row for row in table.rows if needed <= row.cells.keys() and not row.cells[attack].inflated]
+
+
+def _leaders(places: Collection[int], better_than: Collection[tuple[int, int]]) -> set[int]:
+    """Those that none beats, if each of them beats every other and there is another; otherwise nobody."""
+    top = {place for place in places if not any((other, place) in better_than for other in places)}
+    others = set(places) - top
+    proven = all((place, other) in better_than for place in top for other in others)
+    return top if others and proven else set()
