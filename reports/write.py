@@ -29,7 +29,7 @@ def write(grids: Sequence[Grid], figures: Mapping[str, bytes], out: Path) -> lis
     for grid in grids:
         _add(files, f"table_{grid.slug}", {ending: form(grid).encode() for ending, form in FILES.items()})
     out.mkdir(parents=True, exist_ok=True)
-    return [_save(out / name, content) for name, content in (files | figures).items()]
+    return [_save(out / name, content) for name, content in {**files, **figures}.items()]
 
 
 def draw(tables: Sequence[Comparison], frame: "DataFrame", history: "DataFrame") -> dict[str, bytes]:
