@@ -17,6 +17,7 @@ from harness.compute.files import save_text
 from harness.datasets import stamp
 from harness.run.workspace import Workspace
 
+_REPORTING = frozenset({"results", "reports"})
 _PACKAGES = ("torch", "torchvision", "scikit-learn", "numpy")
 
 
@@ -52,9 +53,9 @@ def key_of(workspace: Workspace, words: Mapping[str, Any]) -> str | None:
 
 
 def _code() -> str:
-    """The hash of all that ships with the harness and plans or decides."""
+    """The hash of all that ships with the harness: what plans, decides and reports."""
     digest = hashlib.sha256()
-    for package in sorted(BUILT_IN):
+    for package in sorted(BUILT_IN | _REPORTING):
         found = find_spec(package)
         for root in map(Path, (found and found.submodule_search_locations) or ()):
             for file in sorted(root.rglob("*.py")):

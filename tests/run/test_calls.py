@@ -57,6 +57,7 @@ def test_changed_code_is_another_call(tmp_path, monkeypatch):
     source.parent.mkdir()
     source.write_text("steps = 10\n")
     monkeypatch.setattr(calls, "BUILT_IN", frozenset({"methods"}))
+    monkeypatch.setattr(calls, "_REPORTING", frozenset())
     monkeypatch.setattr(calls, "entry_points", lambda group: ())
     monkeypatch.syspath_prepend(tmp_path)
     (source.parent / "__init__.py").touch()
