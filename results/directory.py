@@ -117,6 +117,8 @@ def _evaluated(files: JobFiles, common: dict[str, Any], spec: EvaluateFile) -> S
         examples=result.examples,
         verdicts=pack(verdicts),
         forwards=result.forwards,
+        backwards=result.backwards,
+        correct_low=result.correct_low,
         details=result.details,
     )
     return StoredJob(**common, **_done(files, result), evaluation=evaluation)

@@ -100,6 +100,8 @@ class EvaluateResult(Result):
     correct: int
     examples: int = Field(ge=1)
     forwards: int
+    backwards: int | None = None
+    correct_low: int | None = None
     details: dict[str, Any] = {}
 
 

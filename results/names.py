@@ -5,8 +5,11 @@ from collections.abc import Iterable
 
 NATURAL, WORST_CASE = "natural", "worst-case"
 CHECKPOINTS = ("best", "last")
+# All of AutoAttack on every example: ours, and its authors' code.
+AUTOATTACK = ("autoattack", "autoattack-reference")
+FAST = "autoattack-fast"
 # From weak to strong; ``pgd`` stands for all of its kind.
-_ATTACKS = (NATURAL, "fgsm", "pgd", "cw", "autoattack", "adaptive")
+_ATTACKS = (NATURAL, "fgsm", "pgd", "cw", FAST, "autoattack", "adaptive")
 
 
 def ordered_attacks(names: Iterable[str]) -> list[str]:

@@ -9,9 +9,10 @@ import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload, selectinload
 
+from results.audit import Audit, worst_case_may_fall
 from results.errors import HarnessError
 from results.labels import protocol_id, settings_of, spreadsheet_text
-from results.names import NATURAL, WORST_CASE, attack_rank, ordered_attacks
+from results.names import AUTOATTACK, NATURAL, WORST_CASE, attack_rank, ordered_attacks
 from results.schema import StoredDiagnosis, StoredEvaluation, StoredJob
 from results.statistics import wilson
 from results.verdicts import Verdicts, unpack
@@ -25,8 +26,8 @@ Record = dict[str, Any]
 
 _TRAINING = ("method", "dataset", "model", "seed")
 _SCORE = ("accuracy", "ci_low", "ci_high", "examples")
-_TRUST = ("verdict", "why", "findings")
-_COST = ("threat", "seconds", "forwards")
+_TRUST = ("verdict", "why", "findings", "accuracy_low")
+_COST = ("threat", "seconds", "forwards", "backwards")
 _ORIGIN = ("attack_params", "broken_by", "protocol", "params", "train_id", "evaluate_id")
 COLUMNS = (*_TRAINING, "checkpoint", "attack", *_SCORE, *_TRUST, *_COST, *_ORIGIN)
 _EPOCH = ("epoch", "lr", "loss", "validation_natural", "validation_robust")
@@ -47,6 +48,8 @@ def long_form(
     """One row for each evaluation, and one for each worst case over them.
 
     ``accuracy`` is a fraction with its 95 % Wilson interval ``ci_low`` to ``ci_high``; ``seed`` is the training's.
+    ``accuracy_low`` is what the whole attack would leave at least, with 95 % confidence, where some examples were
+    spared a part of it; elsewhere it is missing.
     ``params`` (JSON: the settings of the training by name, the method's hyperparameters among them), ``attack_params``
     and ``broken_by`` (JSON: how many examples each part of the attack broke) are text.
 
@@ -60,7 +63,8 @@ def long_form(
     training's checkpoint under one threat, the natural ones among them (the unchanged image lies in the ball).
     Where evaluations cover different numbers of examples, there is one such row for each number n, over the first
     n examples and every evaluation that has them. Its ``attack_params`` name their attacks under ``over``, its
-    ``seconds`` and ``forwards`` are their sums, its ``evaluate_id`` is missing.
+    ``seconds``, ``forwards`` and ``backwards`` are their sums, its ``evaluate_id`` is missing. Its ``accuracy_low``
+    counts the spared examples that withstand everything, and is missing where all of AutoAttack was run besides.
 
     Args:
         store: the open store.
@@ -175,14 +179,18 @@ def _worst_cases(group: Sequence[tuple[Record, Verdicts]]) -> Iterator[tuple[Rec
         over = ordered_attacks(row["attack"] for row in rows)
         if over != [NATURAL]:
             withstood: Verdicts = np.logical_and.reduce([bits[:n] for _, bits in group if len(bits) >= n])
+            audits = [] if set(over).intersection(AUTOATTACK) else [row["audit"] for row in rows if row["audit"]]
+            may_fall = worst_case_may_fall(withstood, audits)
+            backwards = [row["backwards"] for row in rows]
             yield (
                 {
                     **rows[0],
-                    **_score(int(withstood.sum()), n),
+                    **_score(int(withstood.sum()), n, may_fall),
                     "attack": WORST_CASE,
                     "attack_params": json.dumps({"over": over}),
                     "seconds": sum(row["seconds"] for row in rows),
                     "forwards": sum(row["forwards"] for row in rows),
+                    "backwards": None if None in backwards else sum(backwards),
                     "broken_by": None,
                     "evaluate_id": None,
                 },
@@ -191,15 +199,18 @@ def _worst_cases(group: Sequence[tuple[Record, Verdicts]]) -> Iterator[tuple[Rec
 
 
 def _measured(evaluation: StoredEvaluation) -> Record:
-    job = evaluation.job
+    job, low = evaluation.job, evaluation.correct_low
+    may_fall = 0 if low is None else evaluation.correct - low
     return {
         **_training(job, evaluation.train_id),
-        **_score(evaluation.correct, evaluation.examples),
+        **_score(evaluation.correct, evaluation.examples, may_fall),
+        "audit": Audit(evaluation.details.get("spared", []), may_fall) if may_fall else None,
         "checkpoint": evaluation.checkpoint,
         "attack": evaluation.attack,
         "threat": job.threat,
         "seconds": job.seconds,
         "forwards": evaluation.forwards,
+        "backwards": evaluation.backwards,
         "attack_params": json.dumps(evaluation.attack_params, sort_keys=True),
         "broken_by": _counts(evaluation.details.get("broken_by", {})),
         "evaluate_id": evaluation.job_id,
@@ -210,9 +221,10 @@ def _counts(broken_by: Mapping[str, Sequence[int]]) -> str:
     return json.dumps({part: len(found) for part, found in broken_by.items()})
 
 
-def _score(correct: int, n: int) -> Record:
+def _score(correct: int, n: int, may_fall: int) -> Record:
     low, high = wilson(correct, n)
-    return {"accuracy": correct / n, "ci_low": low, "ci_high": high, "examples": n}
+    at_least = (correct - may_fall) / n if may_fall else None
+    return {"accuracy": correct / n, "ci_low": low, "ci_high": high, "examples": n, "accuracy_low": at_least}
 
 
 def _training(job: StoredJob, train_id: str) -> Record:

@@ -104,6 +104,8 @@ class StoredEpoch(Base):
 class StoredEvaluation(Base):
     """One model under one attack. ``verdicts`` are ``examples`` bits (see :mod:`results.verdicts`).
 
+    ``correct_low`` is set where some examples were spared a part of the attack: with 95 % confidence at least so many
+    would stand under the whole of it. ``backwards`` is missing where an older version did not count them.
     ``train_id`` names the job that trained the model; that job may be unknown here, where only the evaluations of
     another machine were copied.
     """
@@ -120,6 +122,8 @@ class StoredEvaluation(Base):
     verdicts: Mapped[bytes] = mapped_column(repr=False)
     forwards: Mapped[int] = mapped_column(BigInteger)
     details: Mapped[dict[str, Any]]
+    backwards: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    correct_low: Mapped[int | None] = mapped_column(default=None)
     job: Mapped[StoredJob] = relationship(back_populates="evaluation", init=False, repr=False)
 
 

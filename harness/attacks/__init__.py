@@ -4,7 +4,18 @@ One file for each name that users type; ``search`` holds what they are made of. 
 threat; it must not know who judges it or where the model comes from.
 """
 
-from harness.attacks import adaptive, autoattack, cw, fgsm, natural, pgd, reference
+from harness.attacks import adaptive, autoattack, autoattack_fast, cw, fgsm, natural, pgd, reference
 from harness.attacks.names import family, resolve
 
-__all__ = ["adaptive", "autoattack", "cw", "family", "fgsm", "natural", "pgd", "reference", "resolve"]
+__all__ = [
+    "adaptive",
+    "autoattack",
+    "autoattack_fast",
+    "cw",
+    "family",
+    "fgsm",
+    "natural",
+    "pgd",
+    "reference",
+    "resolve",
+]

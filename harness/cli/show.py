@@ -75,7 +75,10 @@ def _show_nothing(console: Console, workspace: WorkspaceFiles, trainings: int) -
 
 
 def show_evaluation(console: Console, title: str, evaluation: "Evaluation") -> None:
-    """Accuracy under each attack in percent with 95 % Wilson intervals, the verdict, and every finding."""
+    """Accuracy under each attack in percent with 95 % Wilson intervals, the verdict, and every finding.
+
+    A number that rests on a sample is followed by what the whole attack would leave: ``48.70 [48.30, 48.70]``.
+    """
     from rich.table import Table
     from rich.text import Text
 
@@ -86,7 +89,10 @@ def show_evaluation(console: Console, title: str, evaluation: "Evaluation") -> N
     for name, verdicts in evaluation.verdicts.items():
         correct, examples = int(verdicts.sum()), len(verdicts)
         low, high = wilson(correct, examples)
-        table.add_row(name, f"{100 * correct / examples:.2f}", f"{100 * low:.2f} to {100 * high:.2f}")
+        accuracy = f"{100 * correct / examples:.2f}"
+        if name in evaluation.at_least:
+            accuracy += f" [{100 * evaluation.at_least[name]:.2f}, {accuracy}]"
+        table.add_row(name, Text(accuracy), f"{100 * low:.2f} to {100 * high:.2f}")
     console.print(table)
     console.print(Text.assemble(f"{examples} examples; verdict: ", (evaluation.verdict, _COLOURS[evaluation.verdict])))
     for finding in evaluation.findings:

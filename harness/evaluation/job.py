@@ -11,7 +11,8 @@ from harness.api.data import Data, Split
 from harness.api.specs import EvaluateSpec, Sibling, TrainSpec
 from harness.api.threat import Threat
 from harness.attacks import resolve
-from harness.evaluation.judge import Examples, Judgement, Report, judge
+from harness.evaluation.judge import Examples, Report, judge
+from harness.evaluation.judgement import Judgement
 from harness.evaluation.stand_ins import stand_ins_for
 from harness.training.models import build_method, trained_model
 from results.layout import JobFiles
@@ -56,14 +57,18 @@ def named(siblings: Sequence[Sibling]) -> dict[str, Sibling]:
 
 def outcome_of(judgement: Judgement) -> dict[str, Any]:
     """What an evaluation's ``result.json`` says of its judgement."""
+    correct = int(judgement.verdicts.sum())
     return {
-        "correct": int(judgement.verdicts.sum()),
+        "correct": correct,
+        "correct_low": correct - judgement.may_fall if judgement.may_fall else None,
         "examples": len(judgement.verdicts),
         "forwards": judgement.forwards,
+        "backwards": judgement.backwards,
         "attack_seconds": judgement.seconds,
         "details": {
             "broken_by": judgement.broken_by,
             "lost": judgement.lost,
+            "spared": judgement.spared,
             "bfloat16_forwards": judgement.bfloat16_forwards,
         },
     }

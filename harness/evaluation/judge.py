@@ -1,9 +1,9 @@
 """One evaluation: one model under one attack, one verdict per example."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from harness.api.attack import Attack, Proposal, Views
+from harness.api.attack import Attack, InRounds, OneRound, Proposal, Round, Survey, Views
 from harness.api.errors import CodeFailed, HarnessError
 from harness.api.specs import Precision
 from harness.api.threat import Threat
@@ -23,9 +23,9 @@ from harness.compute.modes import channels_last, evaluating, exact_float32
 from harness.compute.passes import counting
 from harness.compute.randomness import generator, seeded
 from harness.evaluation.arithmetic import Arithmetic, faster_precision, search_arithmetic
+from harness.evaluation.judgement import Judgement
 from harness.evaluation.verify import still_correct
 from harness.views.attackable import attackable, takes_channels_last
-from results.names import WORST_CASE
 
 _TRIAL = 2  # images that show what a model can do: few, since memory may be short
 Report = Callable[[dict[str, Any]], None]
@@ -45,56 +45,54 @@ class Examples(NamedTuple):
 
 
 @dataclass
-class Judgement:
-    """What one attack left standing: ``verdicts`` bool (N,), True where the model is still right.
+class _Progress:
+    """How far a judgement is: the positions ``todo`` of a round, and those in ``probe``, on which the model is tried.
 
-    ``broken_by`` maps each part of the attack, in the order in which they ran, to the positions of the examples that
-    it broke; ``lost`` counts the successes an attack claimed that the model, asked again in float32, did not confirm.
-    ``forwards`` are the images sent through the model, ``bfloat16_forwards`` those of them in bfloat16.
+    ``number`` counts the rounds; ``margin`` and ``round`` are those of the :class:`Survey`.
     """
 
-    verdicts: Tensor
-    broken_by: dict[str, list[int]] = field(default_factory=dict)
-    lost: int = 0
-    forwards: int = 0
-    bfloat16_forwards: int = 0
-    seconds: float = 0.0
-
-    def causes(self) -> list[str | None]:
-        """For each example the part of the attack that broke it; None where none did."""
-        causes: list[str | None] = [None] * len(self.verdicts)
-        for part, positions in self.broken_by.items():
-            for position in positions:
-                causes[position] = part
-        return causes
-
-    def record(self, batch: Tensor, right: Tensor, proposal: Proposal) -> None:
-        """Enter which examples at ``batch`` (M,) are still ``right``, bool (M,), after what the attack proposed."""
-        part = proposal.part.cpu()
-        self.verdicts[batch] = right
-        self.lost += int(((part >= 0) & right).sum())
-        for number, name in enumerate(proposal.parts):
-            self.broken_by.setdefault(name, []).extend(batch[(part == number) & ~right].tolist())
-
-
-@dataclass
-class _Progress:
-    """How far a judgement is: the positions ``todo``, and those in ``probe``, on which the model is tried."""
-
     judgement: Judgement
-    todo: Tensor
     probe: Tensor
+    todo: Tensor
+    number: int
+    margin: Tensor
+    round: Tensor
+
+    @classmethod
+    def begin(cls, right: Tensor) -> "_Progress":
+        """Before the first round; ``right`` bool (N,): where the model is right on the clean image."""
+        probe = right.nonzero().flatten()[:PROBE]
+        margin, last = torch.full(right.shape, torch.inf), torch.full(right.shape, -1)
+        return cls(Judgement(right), probe, probe[:0], -1, margin, last)
 
     @classmethod
     def load(cls, path: Path | None) -> "_Progress | None":
         saved = load_state(path, torch.device("cpu")) if path else None
         if saved is None:
             return None
-        todo, probe = saved.pop("todo"), saved.pop("probe")
-        return cls(Judgement(**saved), todo, probe)
+        return cls(Judgement(**saved.pop("judgement")), **saved)
 
     def save(self, path: Path) -> None:
-        save_state(path, {**vars(self.judgement), "todo": self.todo, "probe": self.probe})
+        save_state(path, {**vars(self), "judgement": vars(self.judgement)})
+
+    @property
+    def survey(self) -> Survey:
+        return Survey(self.judgement.verdicts, self.margin, self.round)
+
+    def go_on(self, rounds: Sequence[Round], seed: tuple[object, ...]) -> None:
+        """Where nothing is left to do, choose for the next round that has anything to do."""
+        while not len(self.todo) and self.number + 1 < len(rounds):
+            self.number += 1
+            following = rounds[self.number]
+            self.todo = following.choose(self.survey, generator(*seed, following.name))
+
+    def record(self, right: Tensor, proposal: Proposal) -> None:
+        """Enter what came of the first examples that were to do: which are still ``right``, bool (M,)."""
+        batch, self.todo = self.todo[: len(right)], self.todo[len(right) :]
+        self.judgement.record(batch, right, proposal)
+        self.round[batch] = self.number
+        if proposal.margin is not None:
+            self.margin[batch] = torch.minimum(self.margin[batch], proposal.margin.float().cpu())
 
     def counts(self) -> dict[str, int]:
         total = len(self.judgement.verdicts)
@@ -123,19 +121,26 @@ def judge(
     Raises:
         HarnessError: if the model's output on the clean images is not (N, K) finite logits.
     """
+    whole = attack if isinstance(attack, InRounds) else OneRound(attack)
     progress = _Progress.load(state) or _begin(model, examples, seed, batch_size)
+    progress.go_on(whole.rounds, seed)
     report(progress.counts())
     with _prepared(model, views, examples, progress, threat, precision, batch_size) as (attacked, searching):
 
         def propose(images: Tensor, labels: Tensor, draws: torch.Generator) -> Proposal:
+            search = whole.rounds[progress.number].search
             with searching():
-                return Proposal.of(attack(attacked, images, labels, threat, generator=draws, views=views))
+                return Proposal.of(search(attacked, images, labels, threat, generator=draws, views=views))
 
         while len(progress.todo):
-            batch_size = _judge_batch(model, examples, threat, propose, progress, seed, batch_size)
+            here = (*seed, whole.rounds[progress.number].name)
+            batch_size = _judge_batch(model, examples, threat, propose, progress, here, batch_size)
+            progress.go_on(whole.rounds, seed)
             if state and len(progress.todo):
                 progress.save(state)
             report(progress.counts())
+    spared = whole.spared(progress.survey)
+    progress.judgement.spared, progress.judgement.may_fall = spared.positions.tolist(), spared.may_fall
     return progress.judgement
 
 
@@ -150,7 +155,7 @@ def _judge_batch(
 ) -> int:
     """Attack the next examples of ``progress`` and enter what came of it; the number that memory holds at once."""
     judgement, started = progress.judgement, time.perf_counter()
-    here = (*seed, "batch", int(progress.todo[0]))
+    here = (*seed, int(progress.todo[0]))
 
     def attempted(size: int) -> tuple[Tensor, Proposal]:
         images, labels = examples.at(progress.todo[:size], device_of(model))
@@ -161,19 +166,19 @@ def _judge_batch(
     low = partial(torch.is_autocast_enabled, device_of(model).type)
     with counting(model) as count, counting(model, low) as count_low:
         (right, proposal), batch_size = fitting(attempted, batch_size)
-    judgement.record(progress.todo[: len(right)], right, proposal)
-    judgement.forwards += count()
-    judgement.bfloat16_forwards += count_low()
+    progress.record(right, proposal)
+    passes = count()
+    judgement.forwards += passes.forwards
+    judgement.backwards += passes.backwards
+    judgement.bfloat16_forwards += count_low().forwards
     judgement.seconds += time.perf_counter() - started
-    progress.todo = progress.todo[len(right) :]
     return batch_size
 
 
 def _begin(model: nn.Module, examples: Examples, seed: tuple[object, ...], batch_size: int) -> _Progress:
     with seeded(*seed, "natural"):
         right, _ = fitting(lambda size: naturally_correct(model, examples, size), batch_size)
-    todo = right.nonzero().flatten()
-    return _Progress(Judgement(right), todo, todo[:PROBE])
+    return _Progress.begin(right)
 
 
 @contextmanager
@@ -238,14 +243,3 @@ def _check_logits(logits: Tensor, labels: Tensor) -> None:
         raise HarnessError("the model's logits on clean images are not finite numbers")
     if int(labels.max()) >= logits.shape[1]:
         raise HarnessError(f"label {int(labels.max())} does not fit a model with {logits.shape[1]} outputs")
-
-
-def all_verdicts(judgements: Mapping[str, Judgement]) -> dict[str, Tensor]:
-    """The verdicts under each attack, and under ``worst-case``: what stands under every one of them."""
-    verdicts = {name: judgement.verdicts for name, judgement in judgements.items()}
-    return {**verdicts, WORST_CASE: torch.stack(list(verdicts.values())).all(0)}
-
-
-def accuracies(judgements: Mapping[str, Judgement]) -> dict[str, float]:
-    """The accuracy under each attack and under ``worst-case``, as fractions."""
-    return {name: float(each.double().mean()) for name, each in all_verdicts(judgements).items()}

@@ -16,7 +16,8 @@ from harness.api.model import declared_views
 from harness.api.threat import Threat
 from harness.attacks import resolve
 from harness.compute.images import device_of
-from harness.evaluation.judge import Examples, Judgement, accuracies, all_verdicts, judge
+from harness.evaluation.judge import Examples, judge
+from harness.evaluation.judgement import Judgement, accuracies, all_verdicts, at_least
 from harness.evaluation.stand_ins import stand_ins_for
 from harness.library.foreign import ForeignModel, examples_from
 from harness.plan.choices import ATTACKS
@@ -37,6 +38,8 @@ class Evaluation:
     ``accuracy`` maps ``natural``, each attack and ``worst-case`` to a fraction; ``verdicts`` maps the same names to
     bool (N,), True where the model is still right; ``findings`` say why ``verdict`` is not ``trusted``. ``broken_by``
     maps the attacks that have parts to the name, for each example, of the part that broke it (None: none did).
+    ``at_least`` has an entry for each number that rests on a sample, as under ``autoattack-fast``: with 95 % confidence
+    the whole attack would leave no smaller fraction.
     ``judgements`` and ``probes`` (None without diagnostics) are what the others were read from.
     """
 
@@ -45,6 +48,7 @@ class Evaluation:
     findings: list[Finding]
     verdict: Verdict
     broken_by: dict[str, list[str | None]]
+    at_least: dict[str, float]
     judgements: Mapping[str, Judgement] = field(repr=False)
     probes: Probes | None = field(repr=False)
 
@@ -107,6 +111,7 @@ def evaluate(
         findings,
         verdict_of(findings) if diagnostics else "suspect",
         {name: judgement.causes() for name, judgement in judged.items() if judgement.broken_by},
+        at_least(judged),
         judged,
         probes,
     )

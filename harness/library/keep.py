@@ -17,7 +17,7 @@ from harness.api.registry import is_name
 from harness.api.specs import ExternalSpec, ImagesSpec, MethodSpec, hashed_id, job_id
 from harness.compute.files import save_text
 from harness.evaluation.job import outcome_of
-from harness.evaluation.judge import Judgement
+from harness.evaluation.judgement import Judgement
 from harness.library.external import External
 from harness.library.sources import RUNS
 from harness.plan.graph import attack_specs

@@ -27,7 +27,8 @@ from harness.compute.files import save_text, write_atomically
 from harness.compute.memory import ran_out
 from harness.datasets import load
 from harness.evaluation.job import evaluate_job
-from harness.evaluation.judge import Judgement, Report
+from harness.evaluation.judge import Report
+from harness.evaluation.judgement import Judgement
 from harness.plugins import load_plugins
 from harness.run.workspace import Workspace
 from harness.training.loop import train

@@ -15,7 +15,8 @@ from harness.api.threat import Threat
 from harness.compute.images import device_of
 from harness.compute.randomness import generator
 from harness.evaluation.job import checkpoint_model, examples_of
-from harness.evaluation.judge import Examples, Judgement, accuracies
+from harness.evaluation.judge import Examples
+from harness.evaluation.judgement import Judgement, accuracies
 from harness.trust.evidence import Evidence
 from harness.trust.findings import Finding, diagnose, verdict_of
 from harness.trust.probes import PROBE_EXAMPLES, Probes, probe

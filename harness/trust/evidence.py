@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from results.names import NATURAL, WORST_CASE
+from results.names import AUTOATTACK, FAST, NATURAL, WORST_CASE
 from results.statistics import wilson
 
 if TYPE_CHECKING:
     from harness.trust.probes import Probes
 
-REFERENCE = "autoattack-reference"
 # A cross-entropy whose gradient vanishes does no harm where PGD stays this close to attacks on other losses.
 HARMLESS = 0.03
 # What a second look at a model that seems to guess must show to be worth a word.
@@ -115,8 +114,9 @@ def unconfirmed(evidence: Evidence) -> Measure | None:
 
 
 def strong_attacks_missing(evidence: Evidence) -> Measure:
-    """How many of AutoAttack and the adaptive attack were not run."""
-    missing = [name for name in (_autoattack(evidence), "adaptive") if name not in evidence.accuracy]
+    """How many of AutoAttack and the adaptive attack were not run; the fast form, which spares examples, is neither."""
+    autoattack = () if evidence.accuracy.keys() & set(AUTOATTACK) else AUTOATTACK[:1]
+    missing = [name for name in (*autoattack, "adaptive") if name not in evidence.accuracy]
     run = sorted(evidence.accuracy.keys() - {NATURAL, WORST_CASE})
     return Measure(len(missing), f"missing: {' and '.join(missing)}; attacks run: {', '.join(run) or 'none'}")
 
@@ -216,9 +216,9 @@ def autograd_calls(evidence: Evidence) -> Measure | None:
 
 
 def _autoattack(evidence: Evidence) -> str:
-    """The authors' own code stands in for AutoAttack where only that was run."""
-    accuracy = evidence.accuracy
-    return REFERENCE if REFERENCE in accuracy and "autoattack" not in accuracy else "autoattack"
+    """The authors' own code stands in for AutoAttack where only that was run, then the fast form for what it found."""
+    families = {name.partition(":")[0]: name for name in evidence.accuracy}
+    return next((families[each] for each in (*AUTOATTACK, FAST) if each in families), AUTOATTACK[0])
 
 
 def _gap(evidence: Evidence, upper: str | None, lower: str) -> Measure | None:

@@ -178,10 +178,18 @@ def _judgement(scores: Scores) -> tuple[str, str]:
 
 def _cell(rows: Sequence[Record]) -> Cell:
     accuracies, examples = [float(row["accuracy"]) for row in rows], min(int(row["examples"]) for row in rows)
+    at_least = _at_least(rows)
     if len(rows) > 1:
         low, high = t_interval(accuracies, resolution=1 / examples)
-        return Cell(mean(accuracies), examples, max(low, 0.0), min(high, 1.0), std=stdev(accuracies))
-    return Cell(accuracies[0], examples, float(rows[0]["ci_low"]), float(rows[0]["ci_high"]))
+        return Cell(mean(accuracies), examples, max(low, 0.0), min(high, 1.0), stdev(accuracies), at_least)
+    return Cell(accuracies[0], examples, float(rows[0]["ci_low"]), float(rows[0]["ci_high"]), at_least=at_least)
+
+
+def _at_least(rows: Sequence[Record]) -> float | None:
+    """The mean of what the seeds' whole attacks would leave at least; None where no example was spared."""
+    known = [(row["accuracy"], row.get("accuracy_low")) for row in rows]
+    lows = [accuracy if low is None or low != low else low for accuracy, low in known]  # a missing value may be a NaN
+    return float(mean(lows)) if lows != [accuracy for accuracy, _ in known] else None
 
 
 def _gap(pairs: Iterable[tuple[Record | None, Record | None]]) -> float | None:

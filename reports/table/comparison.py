@@ -21,7 +21,8 @@ class Cell:
     One seed: ``accuracy`` with its 95 % Wilson interval ``low`` to ``high``. Several: their mean with the sample
     standard deviation ``std`` and the 95 % t interval of the mean, cut to [0, 1]. ``inflated``: masking deceives this
     attack. ``best``: the highest of its column as printed (two decimals of a percentage) among those not inflated; ties
-    are all best, and a worst case must be over every attack of the table.
+    are all best, and a worst case must be over every attack of the table. ``at_least``: where examples were spared a
+    part of the attack, what the whole would leave with 95 % confidence (of several seeds: the mean of that).
     """
 
     accuracy: float
@@ -29,16 +30,19 @@ class Cell:
     low: float | None = None
     high: float | None = None
     std: float | None = None
+    at_least: float | None = None
     inflated: bool = False
     best: bool = False
 
     def interval(self, decimals: int = 1) -> tuple[str, str] | None:
         """Its ends as percentages, rounded outwards; None if there is no interval."""
-        if self.low is None or self.high is None:
-            return None
-        unit = 10**decimals
-        low, high = floor(round(100 * unit * self.low, 6)), ceil(round(100 * unit * self.high, 6))
-        return f"{low / unit:.{decimals}f}", f"{high / unit:.{decimals}f}"
+        return None if self.low is None or self.high is None else _outwards(self.low, self.high, decimals)
+
+    def audited(self, decimals: int = 1) -> str:
+        """``[48.3, 48.7]``: between what the whole attack would leave; empty where the accuracy is that."""
+        if self.at_least is None:
+            return ""
+        return f"[{', '.join(_outwards(self.at_least, self.accuracy, decimals))}]"
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,12 @@ class Comparison:
             for seed, verdicts in row.verdicts.get(attack, {}).items()
             if all(seed in seeds for seeds in common)
         }
+
+
+def _outwards(low: float, high: float, decimals: int) -> tuple[str, str]:
+    unit = 10**decimals
+    ends = floor(round(100 * unit * low, 6)), ceil(round(100 * unit * high, 6))
+    return f"{ends[0] / unit:.{decimals}f}", f"{ends[1] / unit:.{decimals}f}"
 
 
 def percent(fraction: float, decimals: int = 2) -> str:

@@ -99,11 +99,18 @@ def line(
 
 
 def measured(cell: Cell, style: Style = "", decimals: int = 2, *, intervals: bool = True) -> Value:
-    """An accuracy in %: ``65.00 ± 1.80`` over several seeds, else with its interval, ``65.00 [58.16, 71.27]``."""
+    """An accuracy in %: ``65.00 ± 1.80`` over several seeds, else with its interval, ``65.00 [58.16, 71.27]``.
+
+    One that rests on a random sample has what the whole attack would leave in place of the interval:
+    ``48.70 [48.30, 48.70]``, and ``48.70 ± 0.20 [48.30, 48.70]``.
+    """
     text, style = percent(cell.accuracy, decimals), style or ("doubtful" if cell.inflated else "")
     if cell.std is not None:
         deviation = percent(cell.std, decimals)
-        return Value(text, style, f"± {deviation}", (f"±{deviation}",))
+        found = f" {cell.audited(decimals)}".rstrip()
+        return Value(text, style, f"± {deviation}{found}", (f"±{deviation}{found}",))
+    if cell.at_least is not None:
+        return Value(text, style, cell.audited(decimals), (cell.audited(1), cell.audited(0)))
     finest, *coarser = (cell.interval(each) for each in (2, 1, 0))
     if finest is None or not intervals:
         return Value(text, style)
@@ -133,13 +140,14 @@ def record(row: Row, columns: Sequence[str], marks: Marks) -> dict[str, object]:
 
 
 def numbers(name: str, cell: Cell | None) -> dict[str, object]:
-    """An accuracy in full precision, as a fraction: under its name, then ``low``, ``high``, ``std`` and ``examples``.
+    """An accuracy in full precision, as a fraction: its name, ``low``, ``high``, ``std``, ``examples``, ``at least``.
 
     ``low`` to ``high`` is a 95 % interval: Wilson's over the examples for one seed, Student's of the mean (cut to
-    [0, 1]) for several, whose sample standard deviation is ``std``. All are None where there is no cell.
+    [0, 1]) for several, whose sample standard deviation is ``std``. ``at least`` is what the whole attack would leave,
+    with 95 % confidence, where it was run on a sample. All are None where there is no cell.
     """
-    found = (cell.accuracy, cell.low, cell.high, cell.std, cell.examples) if cell else [None] * 5
-    suffixes = ("", " low", " high", " std", " examples")
+    found = (cell.accuracy, cell.low, cell.high, cell.std, cell.examples, cell.at_least) if cell else [None] * 6
+    suffixes = ("", " low", " high", " std", " examples", " at least")
     return {f"{name}{suffix}": number for suffix, number in zip(suffixes, found, strict=True)}
 
 

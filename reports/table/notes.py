@@ -11,6 +11,10 @@ _SUPPORTED = (
     "Holm's correction over all pairs of a column)."
 )
 _INFLATED = "Italic: an attack that the masking of this model deceives; such a number is never best."
+_AUDITED = (
+    "In brackets after an accuracy that rests on a random sample: between what the whole attack would leave, with 95 % "
+    "confidence; its Wilson interval is in the CSV file."
+)
 _DIFFERENCES = {
     OVERESTIMATION: "overestimation by AutoAttack: points of its accuracy above the worst case of all attacks.",
     OVERFITTING: "points of worst-case accuracy lost after the best checkpoint (robust overfitting).",
@@ -30,6 +34,7 @@ def notes(tables: Sequence[Comparison], columns: Sequence[str], *, intervals: bo
     marked = _HIGHEST if intervals else _SUPPORTED.format(several, _tests(rows, "Welch's t-tests over seeds"))
     found = sample(tables)
     found += [*uncertainty(tables, intervals=intervals), marked] * bool(cells)
+    found += [_AUDITED] * any(cell.at_least is not None for cell in cells)
     found += [_INFLATED] * any(cell.inflated for cell in cells)
     found += [f"{name}: {_DIFFERENCES[name]}" for name in columns if name in _DIFFERENCES]
     found += [_RANK.format(_tests(rows, "paired t-tests over seeds"))] * (RANK in columns)

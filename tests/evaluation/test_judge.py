@@ -9,7 +9,8 @@ from harness.api.errors import HarnessError
 from harness.api.threat import Threat
 from harness.attacks import resolve
 from harness.compute.passes import counting
-from harness.evaluation.judge import Examples, Judgement, accuracies, all_verdicts, judge
+from harness.evaluation.judge import Examples, judge
+from harness.evaluation.judgement import Judgement, accuracies, all_verdicts
 
 
 def judged(model, x, y, attack="pgd-20", eps=0.1, **changes):
@@ -47,7 +48,7 @@ def test_finished_batches_survive_a_kill(tmp_path):
     whole = judged(model, x, y, "adaptive-20", batch_size=1)
     with counting(model) as count:
         resumed = judged(model, x, y, **options)
-        sent = count()
+        sent = count().forwards
     assert torch.equal(resumed.verdicts, whole.verdicts)
     assert resumed.broken_by == whole.broken_by
     assert resumed.forwards == whole.forwards
@@ -58,6 +59,7 @@ def test_the_cost_counts_images_through_the_model():
     """PGD-20 on one batch: 20 gradients, and the verification's look at the original and at the proposal."""
     result = judged(Threshold(), constant_images([0.9] * 7), torch.ones(7, dtype=torch.long))
     assert 20 * 7 <= result.forwards <= 26 * 7
+    assert result.backwards == 20 * 7
 
 
 class Small(Threshold):

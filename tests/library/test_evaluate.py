@@ -1,11 +1,16 @@
 """``harness.evaluate`` as other people's scripts call it."""
 
+import io
+
 import pytest
 import torch
 from oracles import LABELS, MARGINS, Threshold, constant_images
+from rich.console import Console
 from torch import nn
 
 import harness
+from harness.cli.show import show_evaluation
+from results.audit import most_missed
 
 THREAT = harness.Threat("Linf", 0.1)
 
@@ -22,6 +27,19 @@ def test_the_result_says_everything():
     # Five of six images in two classes may be luck.
     assert [finding.code for finding in result.findings] == ["nothing-to-attack", "weak-evaluation"]
     assert result.verdict == "suspect"
+
+
+def test_a_number_that_rests_on_a_sample_says_so_in_the_result_and_on_the_screen():
+    """Nine images stand: one is the nearest, one the audit, and of the other seven all but a few may fall."""
+    x, y = constant_images([0.55, *[0.7 + 0.01 * k for k in range(9)]]), torch.ones(10, dtype=torch.long)
+    result = harness.evaluate(Threshold(), x, y, threat=THREAT, attacks=["autoattack-fast:audit=1"], diagnostics=False)
+    assert result.verdicts["worst-case"].tolist() == [False] + [True] * 9
+    at_least = (9 - most_missed(8, 1)) / 10
+    assert result.at_least == {"autoattack-fast:audit=1": at_least, "worst-case": at_least}
+    console = Console(width=100, file=io.StringIO())
+    show_evaluation(console, "", result)
+    assert console.file.getvalue().count(f"90.00 [{100 * at_least:.2f}, 90.00]") == 2
+    assert "100.00 [" not in console.file.getvalue()
 
 
 def test_with_the_strong_attacks_an_honest_model_is_trusted():

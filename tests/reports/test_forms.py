@@ -132,6 +132,27 @@ def test_every_form_says_what_was_measured_and_why_a_method_is_masked(form):
     assert "Italic" not in honest
 
 
+@pytest.mark.parametrize(("seeds", "ends"), [((0,), "[48.30, 48.70]"), ((0, 1), "[48.35, 48.70]")])
+def test_a_number_that_rests_on_a_sample_shows_what_the_whole_attack_would_leave(seeds, ends):
+    """Over seeds the lower ends are averaged: 48.30 and 48.40."""
+    frame = results(["trades"], ["natural", "autoattack-fast"], seeds=seeds, examples=1000).assign(accuracy_low=None)
+    fast = frame["attack"] == "autoattack-fast"
+    frame.loc[fast, "accuracy"] = 0.487
+    frame.loc[fast, "accuracy_low"] = 0.483 + 0.001 * frame["seed"]
+    table = full(comparison(frame))
+    text = markdown_cells(to_markdown(table))[1][2].replace("\\", "")
+    assert text.startswith("**48.70**")
+    assert text.endswith(ends)
+    short = ends if len(seeds) > 1 else "[48.3, 48.7]"
+    assert short in to_latex(table)
+    assert short in shown(table, 100)
+    (line,) = csv.DictReader(io.StringIO(to_csv(table)))
+    assert float(line["autoattack-fast at least"]) == pytest.approx(float(ends[1:6]) / 100)
+    assert line["natural at least"] == ""
+    assert "rests on a random sample" in to_markdown(table)
+    assert "rests on a random sample" not in to_markdown(full(comparison(results(["trades"]))))
+
+
 def test_rows_with_fewer_seeds_say_how_many():
     table = comparison(pd.concat([results(["trades"], seeds=(0, 1)), results(["pgd-at"])]))
     assert [line[0] for line in markdown_cells(to_markdown(full(table)))[1:]] == ["pgd-at (n = 1)", "trades (n = 2)"]

@@ -13,12 +13,13 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from results_jobs import jobs, write_diagnose, write_train
+from results_jobs import by_attack, jobs, write_diagnose, write_evaluate, write_train
 from sqlalchemy import Column, Integer, MetaData, Table, create_engine
 
 from results.errors import HarnessError
 from results.migrations import HEAD
 from results.migrations.upgrade import config
+from results.queries import long_form
 from results.schema import Base
 from results.store import Store
 
@@ -32,6 +33,15 @@ def differences(path, metadata):
         found = compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
     engine.dispose()
     return found
+
+
+def downgrade(path, revision):
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        settings = config()
+        settings.attributes["connection"] = connection
+        command.downgrade(settings, revision)
+    engine.dispose()
 
 
 def test_migrations_lead_from_nothing_to_the_models(tmp_path):
@@ -74,16 +84,22 @@ def test_a_store_of_the_first_revision_is_brought_up_to_date_with_what_it_holds(
     """As written by the first release: its jobs stay, and there is room for diagnoses."""
     path = tmp_path / "harness.db"
     Store.open(path).ingest(write_train(tmp_path, "a"))
-    engine = create_engine(f"sqlite:///{path}")
-    with engine.begin() as connection:
-        settings = config()
-        settings.attributes["connection"] = connection
-        command.downgrade(settings, "harness_0001")
-    engine.dispose()
+    downgrade(path, "harness_0001")
     store = Store.open(path)
     assert store.ingest(write_diagnose(tmp_path, "d", "trusted"))
     assert list(jobs(store).id) == ["diagnose-d", "train-a"]
     assert differences(path, Base.metadata) == []
+
+
+def test_an_evaluation_of_an_older_version_has_neither_backward_passes_nor_a_bound(tmp_path):
+    """What was stored before the columns were there stays, and the new ones are empty."""
+    path = tmp_path / "harness.db"
+    Store.open(path).ingest(write_evaluate(tmp_path, "x", [1, 1, 0], backwards=60, correct_low=1))
+    assert by_attack(long_form(Store.open(path)))["pgd-20"]["accuracy_low"] == 1 / 3
+    downgrade(path, "harness_0003")
+    row = by_attack(long_form(Store.open(path)))["pgd-20"]
+    assert (row["accuracy"], row["forwards"]) == (2 / 3, 60)
+    assert (row["accuracy_low"], row["backwards"]) == (None, None)
 
 
 def test_the_schema_can_be_taken_back(tmp_path):

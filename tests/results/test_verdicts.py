@@ -56,6 +56,23 @@ def test_worst_case_is_the_intersection_of_the_verdicts(store, tmp_path):
     assert verdicts(store, attack="worst-case").tolist() == [False, False, False, True, True]
 
 
+def test_what_was_spared_bounds_its_accuracy_and_the_worst_case_until_all_of_autoattack_was_run(store, tmp_path):
+    """Of five that stand the last three were spared, and two of them may fall; one fell to pgd in any case."""
+    fast = {"attack": "autoattack-fast", "correct_low": 3, "backwards": 7, "details": {"spared": [2, 3, 4]}}
+    store.ingest(write_evaluate(tmp_path, "f", [1, 1, 1, 1, 1, 0], **fast))
+    store.ingest(write_evaluate(tmp_path, "p", [1, 1, 0, 1, 1, 1], backwards=5))
+    rows = by_attack(long_form(store))
+    assert (rows["autoattack-fast"]["accuracy"], rows["autoattack-fast"]["accuracy_low"]) == (5 / 6, 3 / 6)
+    assert (rows["worst-case"]["accuracy"], rows["worst-case"]["accuracy_low"]) == (4 / 6, 2 / 6)
+    assert rows["worst-case"]["backwards"] == 12
+    assert pd.isna(rows["pgd-20"]["accuracy_low"])
+    store.ingest(write_evaluate(tmp_path, "a", [1, 1, 1, 1, 0, 0], attack="autoattack"))
+    rows = by_attack(long_form(store))
+    assert pd.isna(rows["worst-case"]["accuracy_low"])
+    assert pd.isna(rows["worst-case"]["backwards"])  # of one of them it is not known
+    assert rows["autoattack-fast"]["accuracy_low"] == 3 / 6
+
+
 def test_worst_case_over_different_numbers_of_examples_is_one_row_a_prefix(store, tmp_path):
     """A quick trial on three examples adds a row of its own and leaves the row over all five as it was."""
     store.ingest(write_evaluate(tmp_path, "n", [1, 1, 1, 0, 1], attack="natural"))

@@ -13,7 +13,8 @@ import harness
 from harness.api.specs import DiagnoseSpec, ThreatSpec
 from harness.api.threat import Threat
 from harness.evaluation.job import checkpoint_model
-from harness.evaluation.judge import Examples, Judgement
+from harness.evaluation.judge import Examples
+from harness.evaluation.judgement import Judgement
 from harness.training.loop import train
 from harness.trust.diagnose import diagnose_job, diagnosed
 from harness.trust.probes import PROBE_EXAMPLES, Probes

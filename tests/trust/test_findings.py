@@ -158,6 +158,19 @@ def test_a_weak_evaluation_is_never_trusted(missing):
     assert f"missing: {missing};" in finding.evidence
 
 
+@pytest.mark.parametrize("name", ["autoattack-fast", "autoattack-fast:audit=300"])
+def test_the_fast_form_speaks_where_autoattack_is_missing_and_vouches_for_nothing(name):
+    """It spares examples: what it finds counts against a model, what it does not find is no AutoAttack."""
+    honest = {name if attack == "autoattack" else attack: value for attack, value in HONEST.items()}
+    assert found(Evidence(honest, 10_000)) == {"weak-evaluation": "suspect"}
+    masked = {name if attack == "autoattack" else attack: value for attack, value in MASKED.items()}
+    assert found(Evidence(masked, 10_000))["adaptive-below-autoattack"] == "masked"
+    broken_by = {name: {"apgd-ce": 1, "apgd-t": 100, "square": 300}}
+    assert found(Evidence(honest, 10_000, broken_by=broken_by))["black-box-wins"] == "masked"
+    both = Evidence(HONEST | {name: 0.9}, 10_000, broken_by=broken_by)
+    assert found(both) == {}
+
+
 def test_a_gap_of_two_examples_is_chance():
     """On 50 examples, two are 4 points: no finding; on 10,000 the same gap is masking."""
     accuracy = HONEST | {"adaptive": HONEST["autoattack"] - 0.04}

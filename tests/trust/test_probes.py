@@ -289,7 +289,7 @@ def test_the_cost_is_460_passes_and_16_pairs_where_everything_stands():
     case = linear_case(LINF, 4, count=20)
     with counting(case.model) as count:
         assert look(case.model, case.x, case.y, Threat("Linf", 0.05)).curve["1"] == 1.0
-    assert count() == 460 * 20 + 16 + 1 <= PROBE_FORWARDS * 20
+    assert count().forwards == 460 * 20 + 16 + 1 <= PROBE_FORWARDS * 20
 
 
 def test_only_the_first_examples_are_looked_at_and_only_the_right_ones_attacked():

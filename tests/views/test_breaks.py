@@ -137,7 +137,7 @@ def test_a_model_that_answers_with_labels_from_outside_torch_is_asked_for_differ
     assert not standing(model, views["zeroth-order"], case.x, case.y, wide).any()
     with counting(model) as count:
         views["zeroth-order"](case.x.requires_grad_()).sum().backward()
-    assert count() == 64 * len(case.x)
+    assert count().forwards == 64 * len(case.x)
 
 
 def with_gradient(change: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
