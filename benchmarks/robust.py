@@ -1,4 +1,4 @@
-"""The robust network that attacks are timed on: PGD-AT with ResNet-18 on digits, enlarged to 32x32 in colour."""
+"""The robust networks that attacks are timed on: PGD-AT with a ResNet-18 on digits, enlarged to 32x32 in colour."""
 
 import sys
 from pathlib import Path
@@ -10,8 +10,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from zoo import Bases
 
 from harness.api.data import Data, Split
+from harness.api.model import Inputs, model
 from harness.api.threat import Threat
 from harness.datasets import load
+from harness.models.resnet import BasicBlock, ResNet, Stages
 from harness.plugins import load_plugins
 
 # Of the training; and of the timed attacks, under which about half of the images stand.
@@ -25,15 +27,21 @@ _SETTINGS = (
 )
 
 
-def robust_resnet18(directory: Path) -> tuple[nn.Module, Tensor, Tensor]:
+@model("narrow-resnet18")
+def narrow_resnet18(num_classes: int, inputs: Inputs) -> ResNet:
+    """A ResNet-18 with a quarter of the channels, behind the usual stem: quick enough for AutoAttack on a CPU."""
+    return ResNet(Stages(BasicBlock, (2, 2, 2, 2), 16), num_classes, inputs)
+
+
+def robust_resnet(name: str, directory: Path) -> tuple[nn.Module, Tensor, Tensor]:
     """The network, trained on the CPU in minutes unless ``directory`` has it; all images, and their labels.
 
     Images are (N, 3, 32, 32) in [0, 1], those of the test split first.
     """
     load_plugins()
     bases = Bases(directory, _enlarged(load("digits", directory)))
-    model = bases.trained("pgd-at", 0, checkpoint="last", model="resnet18", eps=EPS, epochs=8, settings=_SETTINGS)
-    return model, *bases.images()
+    network = bases.trained("pgd-at", 0, checkpoint="last", model=name, eps=EPS, epochs=8, settings=_SETTINGS)
+    return network, *bases.images()
 
 
 def _enlarged(data: Data) -> Data:
