@@ -23,6 +23,7 @@ from harness.compute.modes import channels_last, evaluating, exact_float32
 from harness.compute.passes import counting
 from harness.compute.randomness import generator, seeded
 from harness.evaluation.arithmetic import Arithmetic, faster_precision, search_arithmetic
+from harness.evaluation.cheaper import cheaper
 from harness.evaluation.judgement import Judgement
 from harness.evaluation.verify import still_correct
 from harness.views.attackable import attackable, takes_channels_last
@@ -129,7 +130,7 @@ def judge(
 
         def propose(images: Tensor, labels: Tensor, draws: torch.Generator) -> Proposal:
             search = whole.rounds[progress.number].search
-            with searching():
+            with searching(), cheaper(attacked, views):
                 return Proposal.of(search(attacked, images, labels, threat, generator=draws, views=views))
 
         while len(progress.todo):
