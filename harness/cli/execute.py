@@ -1,5 +1,7 @@
 """The command that trains and attacks."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,11 +24,13 @@ from harness.cli.application import (
     parse_eps,
     typed,
 )
-from harness.cli.show import show_report
+from harness.cli.show import show_plan, show_report
 from results.layout import WorkspaceFiles
 
 if TYPE_CHECKING:
+    from harness.plan.graph import Job
     from harness.run.calls import Done
+    from harness.run.executors import InlineExecutor, LocalExecutor
     from harness.run.workspace import Workspace
 
 
@@ -73,6 +77,7 @@ def run(
     plugin: Plugins = None,
     workers: Annotated[int | None, typer.Option(help="Jobs at once; default: one per GPU, or per CPU core.")] = None,
     executor: Annotated[str, typer.Option(help="local (worker processes) or inline (this process).")] = "local",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what there is to do, and do nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only failures and the table.")] = False,
     workspace: WorkspacePath = RUNS,
     data_root: DataRoot = DATA,
@@ -83,7 +88,7 @@ def run(
 
     Example: harness run --methods trades,trades-ancra --dataset cifar10 --seeds 3
     """
-    from harness.run.calls import key_of, recall
+    from harness.run.calls import key_of, recall, remember
     from harness.run.workspace import Workspace
 
     words = {
@@ -102,11 +107,19 @@ def run(
     }
     here = Workspace.at(workspace, dataset, data_root, plugin or [], typed())
     key = key_of(here, words)
-    done = recall(here, key) if key else None
+    done = recall(here, key) if key and not dry_run else None
     if done:
         _show_done(here, done, WorkspaceFiles(workspace), quiet=quiet)
-    else:
-        _plan_and_run(here, words, key, executor, workers, WorkspaceFiles(workspace), quiet=quiet)
+        return
+    pool, jobs, described = _plan(here, words, executor, workers)
+    if dry_run:
+        typer.echo(described)
+        show_plan(Console(), here, jobs, pool.workers)
+        pool.shutdown()
+        return
+    evaluated, written = _run_jobs(here, pool, jobs, described, WorkspaceFiles(workspace), quiet=quiet)
+    if key:
+        remember(here, key, [job.id for job in jobs], evaluated, written, described)
 
 
 def _show_done(here: "Workspace", done: "Done", shown: WorkspaceFiles, *, quiet: bool) -> None:
@@ -125,32 +138,36 @@ def _show_done(here: "Workspace", done: "Done", shown: WorkspaceFiles, *, quiet:
     show_report(console, store, shown, done.evaluated, written)
 
 
-def _plan_and_run(
-    here: "Workspace",
-    words: dict[str, Any],
-    key: str | None,
-    executor: str,
-    workers: int | None,
-    shown: WorkspaceFiles,
-    *,
-    quiet: bool,
-) -> None:
-    """Plan, run the jobs, print what came of them, and keep the plan of a call that is done."""
+def _plan(
+    here: "Workspace", words: dict[str, Any], executor: str, workers: int | None
+) -> "tuple[InlineExecutor | LocalExecutor, list[Job], str]":
+    """The executor, the jobs of these words, and their protocol in words."""
     from functools import partial
 
     from harness.plan.graph import Request
-    from harness.run import session
-    from harness.run.calls import remember
     from harness.run.executors import executor_for
-    from results.store import Store
+    from harness.run.session import describe, prepare
 
     pool = executor_for(executor, workers)
-    jobs, why = session.prepare(
-        here,
-        partial(Request, **{**words, "eps": parse_eps(words["eps"]), "eval_eps": [*map(parse_eps, words["eval_eps"])]}),
-        pool,
-    )
-    console, store, described = Console(), Store.open(here.database), session.describe(jobs, why)
+    radii = {"eps": parse_eps(words["eps"]), "eval_eps": [*map(parse_eps, words["eval_eps"])]}
+    jobs, why = prepare(here, partial(Request, **{**words, **radii}), pool)
+    return pool, jobs, describe(jobs, why)
+
+
+def _run_jobs(
+    here: "Workspace",
+    pool: "InlineExecutor | LocalExecutor",
+    jobs: "list[Job]",
+    described: str,
+    shown: WorkspaceFiles,
+    *,
+    quiet: bool,
+) -> tuple[set[str], Sequence[Path]]:
+    """Run the jobs and print what came of them: which evaluations are done, and the reports."""
+    from harness.run import session
+    from results.store import Store
+
+    console, store = Console(), Store.open(here.database)
     if not quiet:
         console.print(described, markup=False, highlight=False, soft_wrap=True)
     try:
@@ -164,5 +181,4 @@ def _plan_and_run(
         lost = len(outcome.failed) + len(outcome.blocked)
         console.print(f"{lost} of {len(jobs)} jobs failed or could not start; see harness status", style="red")
         raise typer.Exit(1)
-    if key:
-        remember(here, key, [job.id for job in jobs], evaluated, written, described)
+    return evaluated, written

@@ -5,9 +5,11 @@ import time
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from harness.plan.graph import Job
+from harness.run.pace import Left, Pace
 from harness.run.status import describe, read_progress
 from harness.run.workspace import Workspace
 from results.layout import JobFiles
@@ -16,14 +18,21 @@ HEARTBEAT_SECONDS = 60.0
 
 
 class Silent:
-    """Says nothing."""
+    """Says nothing. ``workers`` is how many jobs run at once."""
 
-    def __init__(self, workspace: Workspace, console: Console) -> None:
-        self.workspace, self.console = workspace, console
+    def __init__(self, workspace: Workspace, console: Console, workers: int) -> None:
+        self.workspace, self.console, self.workers = workspace, console, workers
         self.running: dict[str, tuple[Job, float]] = {}
+        self.pace = Pace(workspace, ())
 
-    def begin(self, jobs: Sequence[Job], reused: int) -> None:
-        """The run starts with these jobs, of which so many are done already."""
+    def begin(self, jobs: Sequence[Job]) -> int:
+        """The run starts with these jobs; how many of them are done already."""
+        self.pace = Pace(self.workspace, jobs)
+        return len(jobs) - self.pace.waiting.total()
+
+    def left(self) -> Left:
+        """The time until the end of the run."""
+        return self.pace.left((job for job, _ in self.running.values()), self.workers)
 
     def end(self) -> None:
         """The run is over."""
@@ -35,6 +44,7 @@ class Silent:
     def finished(self, job: Job) -> None:
         """The job is done and in the store."""
         self.running.pop(job.id, None)
+        self.pace.learn(job)
 
     def failed(self, job: Job, message: str, *, retrying: bool) -> None:
         """The job ended with an error: always said, with the log's place."""
@@ -52,23 +62,27 @@ class Silent:
 class Lines(Silent):
     """One line for each finished job, and now and then what is running."""
 
-    def begin(self, jobs: Sequence[Job], reused: int) -> None:
+    def begin(self, jobs: Sequence[Job]) -> int:
         """Say how much there is to do."""
+        reused = super().begin(jobs)
         self.total, self.count = len(jobs), reused
         self.spoken = time.monotonic()
-        self._say(f"{len(jobs)} jobs, {reused} done before")
+        self._say(f"{len(jobs)} jobs, {reused} done before{_after(self.left())}")
+        return reused
 
     def finished(self, job: Job) -> None:
         """Count the job and say so."""
         super().finished(job)
         self.count += 1
-        self._say(f"[{self.count}/{self.total}] {job.title}: {_outcome(self.workspace.job(job.id))}")
+        outcome = _outcome(self.workspace.job(job.id))
+        self._say(f"[{self.count}/{self.total}] {job.title}: {outcome}{_after(self.left())}")
 
     def tick(self) -> None:
         """A heartbeat with the running jobs."""
         if time.monotonic() - self.spoken >= HEARTBEAT_SECONDS:
             said = [(job, read_progress(self.workspace.job(job.id))) for job, _ in self.running.values()]
-            self._say("running: " + ", ".join(f"{job.title} {describe(p)}" for job, p in said if p))
+            running = ", ".join(f"{job.title} {describe(p)}" for job, p in said if p)
+            self._say(f"running: {running}{_after(self.left())}")
 
     def _say(self, text: str) -> None:
         self.spoken = time.monotonic()
@@ -78,20 +92,24 @@ class Lines(Silent):
 class Live(Silent):
     """A bar for the whole run and one for each running job, with the time left."""
 
-    def begin(self, jobs: Sequence[Job], reused: int) -> None:
+    def begin(self, jobs: Sequence[Job]) -> int:
         """Start the display."""
+        reused = super().begin(jobs)
         self.display = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[unit]}"),
-            TimeRemainingColumn(),
+            _TimeLeft(),
             console=self.console,
             transient=True,
         )
-        self.whole = self.display.add_task("jobs", total=len(jobs), completed=reused, unit="jobs")
+        self.whole = self.display.add_task(
+            "jobs", total=len(jobs), completed=reused, unit="jobs", left=str(self.left())
+        )
         self.bars: dict[str, TaskID] = {}
         self.display.start()
+        return reused
 
     def end(self) -> None:
         """Take the display away."""
@@ -110,6 +128,7 @@ class Live(Silent):
 
     def tick(self) -> None:
         """Update the bars from the job directories."""
+        self.display.update(self.whole, left=str(self.left()))
         for job, _ in self.running.values():
             progress = read_progress(self.workspace.job(job.id))
             done, total = (
@@ -126,6 +145,17 @@ class Live(Silent):
     def _drop(self, job: Job) -> None:
         if job.id in self.bars:
             self.display.remove_task(self.bars.pop(job.id))
+
+
+class _TimeLeft(TimeRemainingColumn):
+    """The whole run's time by what its jobs took, which differ in kind; a job's by its own steps, which do not."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["left"]) if "left" in task.fields else super().render(task)
+
+
+def _after(left: Left) -> str:
+    return f"; {left}" if str(left) else ""
 
 
 def _outcome(files: JobFiles) -> str:

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -79,7 +78,7 @@ def run(
     jobs: Sequence[Job],
     store: Store,
     console: Console,
-    executor: Executor,
+    executor: InlineExecutor | LocalExecutor,
     *,
     quiet: bool = False,
 ) -> Outcome:
@@ -88,9 +87,9 @@ def run(
     Raises:
         Interrupted: on Ctrl-C, after the workers were stopped.
     """
-    observer = (Silent if quiet else Live if console.is_terminal else Lines)(workspace, console)
-    done = sum(workspace.job(job.id).result.exists() for job in jobs)
-    observer.begin(jobs, done)
+    kind = Silent if quiet else Live if console.is_terminal else Lines
+    observer = kind(workspace, console, executor.workers)
+    observer.begin(jobs)
     finished = False
     try:
         outcome = Scheduler(workspace, store, executor, observer).run(jobs)

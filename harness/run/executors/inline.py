@@ -13,6 +13,8 @@ T = TypeVar("T")
 class InlineExecutor(Executor):
     """Runs each call at once."""
 
+    workers = 1
+
     def __init__(self, slot: Slot) -> None:
         self._slot = slot
 

@@ -28,12 +28,14 @@ class WorkerDied(Exception):
 class LocalExecutor(Executor):
     """One worker process per slot. A worker that dies fails its own job only and is replaced.
 
-    A call gets its slot's device as last argument. Workers end when this process ends, however it ends.
+    A call gets its slot's device as last argument; ``workers`` calls run at once. Workers end when this process ends,
+    however it ends.
     """
 
     def __init__(self, slots: Sequence[Slot]) -> None:
+        self.workers = len(slots)
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
-        self._workers: dict[int, multiprocessing.process.BaseProcess] = {}
+        self._processes: dict[int, multiprocessing.process.BaseProcess] = {}
         self._closing = False
         self._threads = [
             threading.Thread(target=self._serve, args=(number, slot), daemon=True) for number, slot in enumerate(slots)
@@ -55,7 +57,7 @@ class LocalExecutor(Executor):
         """Let queued calls finish; with ``cancel_futures``, drop them and end the running ones at once."""
         if cancel_futures:
             self._closing = True
-            for worker in list(self._workers.values()):
+            for worker in list(self._processes.values()):
                 worker.kill()
         for _ in self._threads:
             self._tasks.put(None)
@@ -100,7 +102,7 @@ class LocalExecutor(Executor):
         """Close the connection, which ends the worker, and wait for it: its exit code."""
         if connection:
             connection.close()
-        worker = self._workers.get(number)
+        worker = self._processes.get(number)
         if worker is None:
             return None
         worker.join()
@@ -112,7 +114,7 @@ class LocalExecutor(Executor):
         worker = context.Process(target=_work, args=(theirs, slot.threads), daemon=True)
         worker.start()
         theirs.close()
-        self._workers[number] = worker
+        self._processes[number] = worker
         if self._closing:
             worker.kill()
         return ours
