@@ -95,6 +95,12 @@ class _Progress:
         if proposal.margin is not None:
             self.margin[batch] = torch.minimum(self.margin[batch], proposal.margin.float().cpu())
 
+    def judged(self, whole: InRounds) -> Judgement:
+        """The judgement after the last round, with what the attack left open."""
+        spared = whole.spared(self.survey)
+        self.judgement.spared, self.judgement.may_fall = spared.positions.tolist(), spared.may_fall
+        return self.judgement
+
     def counts(self) -> dict[str, int]:
         total = len(self.judgement.verdicts)
         return {"examples": total - len(self.todo), "of": total}
@@ -129,8 +135,8 @@ def judge(
     with _prepared(model, views, examples, progress, threat, precision, batch_size) as (attacked, searching):
 
         def propose(images: Tensor, labels: Tensor, draws: torch.Generator) -> Proposal:
-            search = whole.rounds[progress.number].search
             with searching(), cheaper(attacked, views):
+                search = whole.rounds[progress.number].search
                 return Proposal.of(search(attacked, images, labels, threat, generator=draws, views=views))
 
         while len(progress.todo):
@@ -140,9 +146,7 @@ def judge(
             if state and len(progress.todo):
                 progress.save(state)
             report(progress.counts())
-    spared = whole.spared(progress.survey)
-    progress.judgement.spared, progress.judgement.may_fall = spared.positions.tolist(), spared.may_fall
-    return progress.judgement
+    return progress.judged(whole)
 
 
 def _judge_batch(
