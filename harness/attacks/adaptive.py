@@ -64,19 +64,20 @@ class Adaptive:
         own = [name for name in runs.stand_ins if not name.startswith(TRANSFER)]
         others = [name for name in runs.stand_ins if name not in own]
         if len(own) > 1:
-            for loss, rank in self._losses(targets=1):
+            for loss, rank in _losses(targets=1):
                 for name in own:
                     runs.run(loss, rank, name, steps=max(round(_SHORT * self.steps), 1))
         chosen = [name for name in own if name == "model" or runs.broken[name]]
-        for loss, rank in self._losses(self.targets):
+        for loss, rank in _losses(self.targets):
             runs.follow(loss, rank, chosen)
-        for loss, rank in self._losses(targets=0):
+        for loss, rank in _losses(targets=0):
             runs.follow(loss, rank, others)
 
-    def _losses(self, targets: int) -> Iterator[tuple[Loss, int]]:
-        """In the order in which they pay; a targeted loss with the rank of its target, the others with 0."""
-        yield from (("cross-entropy", 0), ("dlr", 0))
-        yield from (("targeted dlr", rank) for rank in range(1, targets + 1))
+
+def _losses(targets: int) -> Iterator[tuple[Loss, int]]:
+    """In the order in which they pay; a targeted loss with the rank of its target, the others with 0."""
+    yield from (("cross-entropy", 0), ("dlr", 0))
+    yield from (("targeted dlr", rank) for rank in range(1, targets + 1))
 
 
 @dataclass
@@ -88,24 +89,23 @@ class _Runs:
     survivors: Survivors
     broken: Counter[str] = field(default_factory=Counter)
 
-    def run(self, loss: Loss, rank: int, name: str, steps: int) -> None:
-        """One run, unless the loss needs other classes than there are, or a target that there is not."""
+    def run(self, loss: Loss, rank: int, name: str, steps: int) -> bool:
+        """One run, unless the loss needs other classes than there are, or a target that there is not; if any fell."""
         stand_in = self.stand_ins[name]
         if (rank and not 4 <= self.searches.criterion.classes > rank) or (is_aimed(stand_in) and not rank):
-            return
+            return False
         search = partial(
             replace(self.searches, steps=steps).auto_pgd, loss=loss, ranks=(rank,) if rank else (), stand_in=stand_in
         )
         before = len(self.survivors)
-        self.survivors.attack(f"{loss} on {name}", search)
+        fell = self.survivors.attack(f"{loss} on {name}", search)
         self.broken[name] += before - len(self.survivors)
+        return fell
 
     def follow(self, loss: Loss, rank: int, names: Iterable[str]) -> None:
         """Runs of full length from the stand-in that broke most so far on, until two in a row break nothing."""
         idle = 0
         for name in sorted(names, key=lambda name: -self.broken[name]):
-            before = len(self.survivors)
-            self.run(loss, rank, name, self.searches.steps)
-            idle = 0 if len(self.survivors) < before else idle + 1
+            idle = 0 if self.run(loss, rank, name, self.searches.steps) else idle + 1
             if idle == _PATIENCE:
                 return

@@ -23,7 +23,7 @@ from harness.cli.application import (
     parse_eps,
     typed,
 )
-from harness.cli.show import show_evaluation
+from harness.cli.show import accuracies, show_evaluation
 
 if TYPE_CHECKING:
     from harness.library.external import External
@@ -97,19 +97,13 @@ def _as_json(found: "External") -> dict[str, Any]:
     """The same as the table says, for scripts; accuracies are fractions."""
     from dataclasses import asdict
 
-    from results.statistics import wilson
-
-    evaluation, accuracy = found.evaluation, {}
-    for name, verdicts in evaluation.verdicts.items():
-        correct, examples = int(verdicts.sum()), len(verdicts)
-        low, high = wilson(correct, examples)
-        accuracy[name] = {"accuracy": correct / examples, "ci_low": low, "ci_high": high, "examples": examples}
+    evaluation = found.evaluation
     return {
         "model": found.source.name,
         "weights": found.source.weights,
         "dataset": found.data.name,
         "threat": str(found.threat),
-        "attacks": accuracy,
+        "attacks": accuracies(evaluation),
         "verdict": evaluation.verdict,
         "findings": [asdict(finding) for finding in evaluation.findings],
     }

@@ -94,6 +94,18 @@ def _show_nothing(console: Console, workspace: WorkspaceFiles, trainings: int) -
     )
 
 
+def accuracies(evaluation: "Evaluation") -> dict[str, dict[str, float]]:
+    """For each attack ``accuracy``, its 95 % Wilson interval ``ci_low`` to ``ci_high`` (fractions), ``examples``."""
+    from results.statistics import wilson
+
+    found = {}
+    for name, verdicts in evaluation.verdicts.items():
+        correct, examples = int(verdicts.sum()), len(verdicts)
+        low, high = wilson(correct, examples)
+        found[name] = {"accuracy": correct / examples, "ci_low": low, "ci_high": high, "examples": examples}
+    return found
+
+
 def show_evaluation(console: Console, title: str, evaluation: "Evaluation") -> None:
     """Accuracy under each attack in percent with 95 % Wilson intervals, the verdict, and every finding.
 
@@ -102,18 +114,16 @@ def show_evaluation(console: Console, title: str, evaluation: "Evaluation") -> N
     from rich.table import Table
     from rich.text import Text
 
-    from results.statistics import wilson
-
     console.print(title, markup=False, highlight=False, soft_wrap=True)
     table = Table("attack", "accuracy", "95 %", box=None)
-    for name, verdicts in evaluation.verdicts.items():
-        correct, examples = int(verdicts.sum()), len(verdicts)
-        low, high = wilson(correct, examples)
-        accuracy = f"{100 * correct / examples:.2f}"
+    for name, measured in accuracies(evaluation).items():
+        accuracy = f"{100 * measured['accuracy']:.2f}"
         if name in evaluation.at_least:
             accuracy += f" [{100 * evaluation.at_least[name]:.2f}, {accuracy}]"
-        table.add_row(name, Text(accuracy), f"{100 * low:.2f} to {100 * high:.2f}")
+        table.add_row(name, Text(accuracy), f"{100 * measured['ci_low']:.2f} to {100 * measured['ci_high']:.2f}")
     console.print(table)
-    console.print(Text.assemble(f"{examples} examples; verdict: ", (evaluation.verdict, _COLOURS[evaluation.verdict])))
+    console.print(
+        Text.assemble(f"{measured['examples']} examples; verdict: ", (evaluation.verdict, _COLOURS[evaluation.verdict]))
+    )
     for finding in evaluation.findings:
         console.print(Text(f"  {finding.code}: {finding.message} ({finding.evidence}). {finding.advice}"))

@@ -18,9 +18,8 @@ class Judgement:
     ``broken_by`` maps each part of the attack, in the order in which they ran, to the positions of the examples that
     it broke; ``lost`` counts the successes an attack claimed that the model, asked again in float32, did not confirm.
     ``forwards`` are the images sent through the model, ``bfloat16_forwards`` those of them in bfloat16, ``backwards``
-    those whose gradient was sent back. ``spared`` are
-    the positions of standing examples that had only a part of the attack; of them at most ``may_fall`` would fall to
-    the whole of it, with 95 % confidence.
+    those whose gradient was sent back. ``spared`` are the positions of standing examples that had only a part of the
+    attack; of them at most ``may_fall`` would fall to the whole of it, with 95 % confidence.
     """
 
     verdicts: Tensor

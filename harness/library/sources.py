@@ -1,24 +1,22 @@
 """The model that ``--model`` names: a factory in a Python file, RobustBench's zoo, or a training of the workspace."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
 from torch import nn
 
 from harness.api.data import Data
 from harness.api.errors import CodeFailed, HarnessError
-from harness.api.specs import TrainSpec, parse_spec
+from harness.api.specs import TrainSpec
 from harness.api.threat import Threat
 from harness.compute.checkpoints import load_weights
 from harness.evaluation.job import checkpoint_model
 from harness.library import robustbench_compat
 from harness.plugins import code_in, import_file
+from harness.run.status import finished_jobs
 from harness.run.workspace import Workspace
-from results.layout import JobFiles
 from results.names import CHECKPOINTS
 
 ROBUSTBENCH, RUNS = "robustbench:", "runs:"
@@ -66,7 +64,7 @@ def _call(file: Path, factory: str) -> Callable[..., Any]:
     module = import_file(file, "model")
     made: Any = getattr(module, factory, None)
     if made is None:
-        names = [name for name, value in vars(module).items() if isinstance(value, Callable)]  # type: ignore[arg-type]
+        names = [name for name, value in vars(module).items() if callable(value)]
         raise HarnessError(f"{file} defines no {factory!r}; it defines {', '.join(names) or 'nothing callable'}")
     try:
         model = made if isinstance(made, nn.Module) else made()
@@ -74,7 +72,7 @@ def _call(file: Path, factory: str) -> Callable[..., Any]:
         raise
     except (Exception, SystemExit) as error:
         raise CodeFailed(f"{file}:{factory} failed", error) from error
-    if not isinstance(model, Callable):  # type: ignore[arg-type]
+    if not callable(model):
         raise HarnessError(f"{file}:{factory} must return a torch.nn.Module or a function, got {type(model).__name__}")
     found: Callable[..., Any] = model
     return found
@@ -106,8 +104,9 @@ def _from_workspace(name: str, data: Data, workspace: Workspace) -> tuple[nn.Mod
         raise HarnessError(f"runs: takes METHOD/seed0/best or TRAIN-ID/last, got {name!r}")
     finished = {
         files.id: (files, spec)
-        for files, spec in _trainings(workspace.jobs)
-        if training in (files.id, f"{spec.method.name}/seed{spec.seed}")
+        for files, spec in finished_jobs(workspace.jobs, "train")
+        if isinstance(spec, TrainSpec)
+        and training in (files.id, f"{spec.method.name}/seed{spec.seed}")
         and spec.dataset.fingerprint == data.fingerprint
     }
     if len(finished) != 1:
@@ -118,12 +117,3 @@ def _from_workspace(name: str, data: Data, workspace: Workspace) -> tuple[nn.Mod
     files, spec = next(iter(finished.values()))
     model = checkpoint_model(spec, files, checkpoint, data)
     return model, f"runs:{name}", str(files.weights(checkpoint))
-
-
-def _trainings(jobs: Path) -> Iterator[tuple[JobFiles, TrainSpec]]:
-    """The finished trainings in the folder; those of other versions of the harness are passed over."""
-    for files in map(JobFiles, sorted(jobs.glob("train-*"))):
-        with contextlib.suppress(OSError, ValidationError):
-            spec = parse_spec(files.spec.read_text())
-            if files.result.exists() and isinstance(spec, TrainSpec):
-                yield files, spec

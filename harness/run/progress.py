@@ -22,7 +22,7 @@ class Silent:
 
     def __init__(self, workspace: Workspace, console: Console, workers: int) -> None:
         self.workspace, self.console, self.workers = workspace, console, workers
-        self.running: dict[str, tuple[Job, float]] = {}
+        self.running: dict[str, Job] = {}
         self.pace = Pace(workspace, ())
 
     def begin(self, jobs: Sequence[Job]) -> int:
@@ -32,14 +32,14 @@ class Silent:
 
     def left(self) -> Left:
         """The time until the end of the run."""
-        return self.pace.left((job for job, _ in self.running.values()), self.workers)
+        return self.pace.left(self.running.values(), self.workers)
 
     def end(self) -> None:
         """The run is over."""
 
     def started(self, job: Job) -> None:
         """The job was handed to the executor."""
-        self.running[job.id] = (job, time.monotonic())
+        self.running[job.id] = job
 
     def finished(self, job: Job) -> None:
         """The job is done and in the store."""
@@ -80,7 +80,7 @@ class Lines(Silent):
     def tick(self) -> None:
         """A heartbeat with the running jobs."""
         if time.monotonic() - self.spoken >= HEARTBEAT_SECONDS:
-            said = [(job, read_progress(self.workspace.job(job.id))) for job, _ in self.running.values()]
+            said = [(job, read_progress(self.workspace.job(job.id))) for job in self.running.values()]
             running = ", ".join(f"{job.title} {describe(p)}" for job, p in said if p)
             self._say(f"running: {running}{_after(self.left())}")
 
@@ -129,7 +129,7 @@ class Live(Silent):
     def tick(self) -> None:
         """Update the bars from the job directories."""
         self.display.update(self.whole, left=str(self.left()))
-        for job, _ in self.running.values():
+        for job in self.running.values():
             progress = read_progress(self.workspace.job(job.id))
             done, total = (
                 progress.get("epoch", progress.get("examples")),

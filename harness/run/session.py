@@ -1,13 +1,11 @@
 """A whole run from the user's words to a filled store: what ``harness run`` does."""
 
-import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
 from rich.console import Console
 
-from harness.api.specs import EvaluateSpec, TrainSpec, parse_spec
+from harness.api.specs import EvaluateSpec, TrainSpec
 from harness.api.threat import Threat
 from harness.compute.precision import PRECISIONS
 from harness.datasets import load
@@ -17,8 +15,8 @@ from harness.run.executors import InlineExecutor, LocalExecutor
 from harness.run.precision import resolve
 from harness.run.progress import Lines, Live, Silent
 from harness.run.scheduler import Outcome, Scheduler
+from harness.run.status import finished_jobs
 from harness.run.workspace import Workspace
-from results.layout import JobFiles
 from results.store import Store
 
 
@@ -41,13 +39,8 @@ def prepare(
 
 
 def _done_before(jobs: Path) -> list[EvaluateSpec]:
-    """The finished evaluations in the workspace; those of other versions of the harness are passed over."""
-    specs = []
-    for files in map(JobFiles, sorted(jobs.glob("evaluate-*"))):
-        with contextlib.suppress(OSError, ValidationError):
-            if files.result.exists():
-                specs.append(parse_spec(files.spec.read_text()))
-    return [spec for spec in specs if isinstance(spec, EvaluateSpec)]
+    """The finished evaluations in the workspace."""
+    return [spec for _, spec in finished_jobs(jobs, "evaluate") if isinstance(spec, EvaluateSpec)]
 
 
 def describe(jobs: Sequence[Job], why: str | None) -> str:

@@ -1,14 +1,17 @@
 """What the job directories say about a workspace, read without torch."""
 
+import contextlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from pydantic import ValidationError
 
 from harness.api.errors import HarnessError
+from harness.api.specs import AnySpec, parse_spec
 from results.layout import JobFiles, WorkspaceFiles
 
 
@@ -54,6 +57,14 @@ def every_job(workspace: Path) -> list[JobFiles]:
         raise HarnessError(f"{workspace} holds no jobs: start with harness run --workspace {workspace}")
     every = (JobFiles(directory) for directory in sorted(jobs.iterdir()))
     return [files for files in every if files.spec.exists()]
+
+
+def finished_jobs(jobs: Path, kind: str) -> Iterator[tuple[JobFiles, AnySpec]]:
+    """The finished jobs of a kind in the folder, with their specs; those of other versions are passed over."""
+    for files in map(JobFiles, sorted(jobs.glob(f"{kind}-*"))):
+        with contextlib.suppress(OSError, ValidationError):
+            if files.result.exists():
+                yield files, parse_spec(files.spec.read_text())
 
 
 def find_id(workspace: Path, name: str) -> str:
