@@ -61,6 +61,11 @@ class JobFiles:
         return self.directory / "verdicts.npy"
 
     @property
+    def adversarial(self) -> Path:
+        """The images that broke an evaluation's examples (:mod:`results.adversarial`)."""
+        return self.directory / "adversarial.npz"
+
+    @property
     def state(self) -> Path:
         """The folder of what a job that was cut off goes on from; gone once it is done."""
         return self.directory / "state"
@@ -74,6 +79,11 @@ class JobFiles:
     def evaluation_state(self) -> Path:
         """The finished batches that an evaluation resumes from."""
         return self.state / "evaluation.pt"
+
+    @property
+    def adversarial_state(self) -> Path:
+        """The folder of the adversarial images found so far."""
+        return self.state / "adversarial"
 
     def weights(self, checkpoint: str) -> Path:
         """The weights of the checkpoint ``best`` or ``last`` of a training."""

@@ -11,6 +11,7 @@ from harness.api.data import Data, Split
 from harness.api.specs import EvaluateSpec, Sibling, TrainSpec
 from harness.api.threat import Threat
 from harness.attacks import resolve
+from harness.evaluation.adversarial import AdversarialParts
 from harness.evaluation.judge import Examples, Report, judge
 from harness.evaluation.judgement import Judgement
 from harness.evaluation.stand_ins import stand_ins_for
@@ -30,6 +31,7 @@ def evaluate_job(
     }
     examples, threat = examples_of(data.test.head(spec.test_examples)), Threat.of(spec.threat)
     declared = build_method(spec.train).attack_views(model)
+    parts = AdversarialParts(files.adversarial_state)
     judgement = judge(
         model,
         examples,
@@ -40,7 +42,9 @@ def evaluate_job(
         batch_size=spec.batch_size,
         state=files.evaluation_state,
         report=report,
+        keep=parts.keep,
     )
+    parts.gather(files.adversarial, judgement.verdicts, examples.x.shape[1:])
     return judgement, outcome_of(judgement)
 
 

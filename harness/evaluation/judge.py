@@ -30,6 +30,8 @@ from harness.views.attackable import attackable, takes_channels_last
 
 _TRIAL = 2  # images that show what a model can do: few, since memory may be short
 Report = Callable[[dict[str, Any]], None]
+# Positions (M,) of broken examples and the images (M, C, H, W) that broke them, on the model's device, to wherever.
+Keep = Callable[[Tensor, Tensor], None]
 # Images (M, C, H, W) with labels (M,), and the generator for all draws, to what the attack proposes.
 Propose = Callable[[Tensor, Tensor, torch.Generator], Proposal]
 
@@ -118,12 +120,14 @@ def judge(
     precision: Precision | None = None,
     state: Path | None = None,
     report: Report = lambda _: None,
+    keep: Keep = lambda *_: None,
 ) -> Judgement:
     """Attack what the model gets right, in batches, and verify every proposal in float32 on the model itself.
 
     ``precision`` is that of the search alone (None: :func:`faster_precision`), where the model bears it
     (:func:`search_arithmetic`). Work happens on the model's device. Randomness is fixed by ``seed`` and the batch. With
-    ``state``, finished batches survive a kill. A batch too large for the device's memory is halved.
+    ``state``, finished batches survive a kill; ``keep`` is given a batch's adversarial images before it counts as
+    finished. A batch too large for the device's memory is halved.
 
     Raises:
         HarnessError: if the model's output on the clean images is not (N, K) finite logits.
@@ -141,7 +145,7 @@ def judge(
 
         while len(progress.todo):
             here = (*seed, whole.rounds[progress.number].name)
-            batch_size = _judge_batch(model, examples, threat, propose, progress, here, batch_size)
+            batch_size = _judge_batch(model, examples, threat, propose, progress, here, batch_size, keep)
             progress.go_on(whole.rounds, seed)
             if state and len(progress.todo):
                 progress.save(state)
@@ -157,6 +161,7 @@ def _judge_batch(
     progress: _Progress,
     seed: tuple[object, ...],
     batch_size: int,
+    keep: Keep,
 ) -> int:
     """Attack the next examples of ``progress`` and enter what came of it; the number that memory holds at once."""
     judgement, started = progress.judgement, time.perf_counter()
@@ -171,6 +176,7 @@ def _judge_batch(
     low = partial(torch.is_autocast_enabled, device_of(model).type)
     with counting(model) as count, counting(model, low) as count_low:
         (right, proposal), batch_size = fitting(attempted, batch_size)
+    keep(progress.todo[: len(right)][~right], proposal.x_adv[~right])
     progress.record(right, proposal)
     passes = count()
     judgement.forwards += passes.forwards

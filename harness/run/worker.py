@@ -121,8 +121,14 @@ def _same_as_best(spec: EvaluateSpec, files: JobFiles) -> dict[str, Any] | None:
         if not twin.result.exists():
             return None
     log.info("the weights are those of best, and so is the outcome of %s", twin.id)
-    write_atomically(files.verdicts, lambda part: shutil.copyfile(twin.verdicts, part))
+    _copy(twin.verdicts, files.verdicts)
+    if twin.adversarial.exists():
+        _copy(twin.adversarial, files.adversarial)
     return {**json.loads(twin.result.read_text()), "same_as": twin.id}
+
+
+def _copy(source: Path, target: Path) -> None:
+    write_atomically(target, lambda part: shutil.copyfile(source, part))
 
 
 def provenance(device: torch.device) -> dict[str, Any]:

@@ -81,9 +81,9 @@ def test_every_job_is_done_once_and_a_second_run_finds_it_done(run):
 
 
 def outcome_of(place, job):
-    """The ``result.json`` and the bytes of the verdicts of an evaluation."""
+    """The ``result.json`` of an evaluation, and the bytes of its verdicts and adversarial images."""
     files = place.job(job.id)
-    return json.loads(files.result.read_text()), files.verdicts.read_bytes()
+    return json.loads(files.result.read_text()), [files.verdicts.read_bytes(), files.adversarial.read_bytes()]
 
 
 def evaluations(jobs, checkpoint, attack):
@@ -96,7 +96,7 @@ def test_the_last_weights_are_attacked_once_where_they_are_the_best(run, tmp_pat
     run(["pgd-at"], checkpoints=["best", "last"], attacks=["pgd-2"])
     [best], [last] = (evaluations(asked_for(digits, "best", "last"), name, "pgd-2") for name in ("best", "last"))
     place = Workspace(tmp_path, "digits", tmp_path / "data", (PLUGIN,))
-    (copied, verdicts), (attacked, _) = outcome_of(place, last), outcome_of(place, best)
+    (copied, arrays), (attacked, _) = outcome_of(place, last), outcome_of(place, best)
     assert copied["same_as"] == best.id
     assert (copied["id"], copied["details"]) == (last.id, attacked["details"])
     shutil.rmtree(place.job(best.id).directory)
@@ -104,7 +104,7 @@ def test_the_last_weights_are_attacked_once_where_they_are_the_best(run, tmp_pat
     run(["pgd-at"], checkpoints=["last"], attacks=["pgd-2"])
     alone, own = outcome_of(place, last)
     assert "same_as" not in alone
-    assert (alone["details"], own) == (copied["details"], verdicts)
+    assert (alone["details"], own) == (copied["details"], arrays)
 
 
 def test_other_weights_are_attacked_for_themselves(run, tmp_path, digits):
