@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from harness.api.threat import Threat
+from harness.compute.cheaper import cheaper
 from harness.compute.gradients import input_gradient
 from harness.compute.modes import evaluating, frozen
-from harness.compute.winograd import fewer_multiplications
 
 
 def ascend(
@@ -28,7 +28,7 @@ def ascend(
     """
     size = threat.step_size if step_size is None else step_size
     x_adv = threat.project(start, x).detach()
-    with evaluating(model), frozen(model), fewer_multiplications(model), torch.enable_grad():
+    with evaluating(model), frozen(model), cheaper(model), torch.enable_grad():
         for _ in range(steps):
             x_adv.requires_grad_()
             gradient = input_gradient(objective(x_adv), x_adv)

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, fx, nn
@@ -12,25 +13,40 @@ from harness.api.model import Classifier
 from harness.compute.memory import attempt
 from harness.compute.modes import evaluating
 
+# The names of each convolution and of the norm after it: tracing takes as long as several passes of a small network.
+_traced: WeakKeyDictionary[Classifier, list[tuple[str, str]]] = WeakKeyDictionary()
+
 
 @contextmanager
-def folded(model: nn.Module) -> Iterator[None]:
-    """Compute every :class:`Classifier` in ``model`` with folded convolutions for a while; its weights are given back.
+def folded(*models: nn.Module) -> Iterator[None]:
+    """Compute every :class:`Classifier` in ``models`` with folded convolutions for a while; its weights are given back.
 
-    Meanwhile the model must be used in evaluation mode. Outputs differ by rounding. A BatchNorm is folded only where
+    Meanwhile they must be used in evaluation mode. Outputs differ by rounding. A BatchNorm is folded only where
     the classifier's graph shows that nothing else sees what the convolution gives; a classifier whose graph cannot be
     traced is left as it is.
     """
-    classifiers = [module for module in model.modules() if isinstance(module, Classifier)]
+    modules = (module for model in models for module in model.modules())
     with ExitStack() as stack:
-        for each in classifiers:
+        for each in dict.fromkeys(module for module in modules if isinstance(module, Classifier)):
             for convolution, norm in _pairs(each):
                 stack.enter_context(_fold(convolution, norm))
         yield
 
 
 def _pairs(classifier: Classifier) -> list[tuple[Any, Any]]:
-    """Each ``nn.Conv2d`` whose output one ``nn.BatchNorm2d`` alone sees, with it; both are called once in a pass."""
+    """Each ``nn.Conv2d`` with the ``nn.BatchNorm2d`` that alone sees what it gives."""
+    if classifier not in _traced:
+        _traced[classifier] = _neighbours(classifier)
+    modules = [tuple(map(classifier.get_submodule, names)) for names in _traced[classifier]]
+    return [
+        (first, second)
+        for first, second in modules
+        if _is_plain(first, nn.Conv2d) and _is_plain(second, nn.BatchNorm2d) and second.track_running_stats
+    ]
+
+
+def _neighbours(classifier: Classifier) -> list[tuple[str, str]]:
+    """The names of two modules of which the second alone sees what the first gives; both are called once in a pass."""
     with evaluating(classifier):
         graph = attempt(lambda: fx.Tracer().trace(classifier))
     calls = [node for node in graph.nodes if node.op == "call_module"] if graph else []
@@ -40,9 +56,7 @@ def _pairs(classifier: Classifier) -> list[tuple[Any, Any]]:
         before = node.args[0]
         if before not in calls or len(before.users) > 1 or times[before.target] > 1 or times[node.target] > 1:
             continue
-        first, second = classifier.get_submodule(before.target), classifier.get_submodule(node.target)
-        if _is_plain(first, nn.Conv2d) and _is_plain(second, nn.BatchNorm2d) and second.track_running_stats:
-            found.append((first, second))
+        found.append((str(before.target), str(node.target)))
     return found
 
 

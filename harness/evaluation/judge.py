@@ -16,6 +16,7 @@ from harness.api.errors import CodeFailed, HarnessError
 from harness.api.specs import Precision
 from harness.api.threat import Threat
 from harness.attacks.search.criterion import PROBE
+from harness.compute.cheaper import cheaper
 from harness.compute.checkpoints import load_state, save_state
 from harness.compute.images import device_of, to_images
 from harness.compute.memory import fitting, ran_out
@@ -23,7 +24,6 @@ from harness.compute.modes import channels_last, evaluating, exact_float32
 from harness.compute.passes import counting
 from harness.compute.randomness import generator, seeded
 from harness.evaluation.arithmetic import Arithmetic, faster_precision, search_arithmetic
-from harness.evaluation.cheaper import cheaper
 from harness.evaluation.judgement import Judgement
 from harness.evaluation.verify import still_correct
 from harness.views.attackable import attackable, takes_channels_last
@@ -139,7 +139,7 @@ def judge(
     with _prepared(model, views, examples, progress, threat, precision, batch_size) as (attacked, searching):
 
         def propose(images: Tensor, labels: Tensor, draws: torch.Generator) -> Proposal:
-            with searching(), cheaper(attacked, views):
+            with searching(), cheaper(attacked, *views.values()):
                 search = whole.rounds[progress.number].search
                 return Proposal.of(search(attacked, images, labels, threat, generator=draws, views=views))
 

@@ -1,12 +1,9 @@
-"""3x3 convolutions with a quarter of the multiplications, for searches in float32 on a CPU.
+"""A quarter of the multiplications, for wide layers.
 
 Lavin & Gray 2015, "Fast algorithms for convolutional neural networks", https://arxiv.org/abs/1509.09308: F(4x4, 3x3).
 oneDNN's direct convolutions run near the processor's peak, so that nothing but fewer operations makes them faster.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cache, partial
 from typing import Any
 
 import torch
@@ -32,48 +29,22 @@ _FILTER = torch.tensor([[6.0, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -
 _RESULT = torch.tensor([[1.0, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
 
 
-@contextmanager
-def fewer_multiplications(*models: nn.Module) -> Iterator[None]:
-    """Let wide 3x3 convolutions of stride 1 be computed in this way for a while, in float32 on a CPU.
-
-    Only where the weights are frozen (the gradient is that of the images alone) and a batch consists of enough whole
-    tiles. The weights must stay as they are meanwhile; they are held in eight times their size. Outputs differ by
-    rounding.
-    """
-    convolutions = (each for model in models for each in model.modules() if isinstance(each, nn.Conv2d))
-    every = dict.fromkeys(each for each in convolutions if _is_eligible(each))
-    try:
-        for module in every:
-            vars(module)["forward"] = partial(_forward, module, cache(partial(_filters, module)))
-        yield
-    finally:
-        for module in every:
-            vars(module).pop("forward", None)
+def pays(module: nn.Conv2d, x: Tensor) -> bool:
+    """Where both sides are wide, and a batch consists of enough whole tiles."""
+    n, _, height, width = x.shape
+    whole = height % _OUT == 0 and width % _OUT == 0 and n * height * width >= _MANY * _OUT**2
+    return whole and min(module.in_channels, module.out_channels) >= _WIDE
 
 
-def _is_eligible(module: nn.Conv2d) -> bool:
-    return (
-        type(module) is nn.Conv2d
-        and (module.kernel_size, module.stride, module.dilation) == ((3, 3), (1, 1), (1, 1))
-        and (module.padding, module.padding_mode, module.groups) == ((1, 1), "zeros", 1)
-        and min(module.in_channels, module.out_channels) >= _WIDE
-        and (module.weight.device.type, module.weight.dtype) == ("cpu", torch.float32)
-        and "forward" not in vars(module)
-        and "weight" in module._parameters  # and is not made anew for each pass
-    )
+def prepare(weight: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """The filters (K, C, 3, 3) and those of the gradient, both :func:`transformed`: eight times their size."""
+    return transformed(weight), transformed(weight.flip(2, 3).transpose(0, 1))
 
 
-def _forward(module: nn.Conv2d, filters: Callable[[], tuple[Tensor, Tensor]], x: Tensor) -> Tensor:
-    plain = x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    if not plain or module.weight.requires_grad or not _pays(x):
-        return nn.Conv2d.forward(module, x)
-    result: Tensor = _Convolution.apply(x, *filters(), module.bias)
+def convolve(x: Tensor, filters: tuple[Tensor, Tensor], bias: Tensor | None) -> Tensor:
+    """Maps (N, C, H, W) to (N, K, H, W), channels last."""
+    result: Tensor = _Convolution.apply(x, *filters, bias)
     return result
-
-
-def _pays(x: Tensor) -> bool:
-    whole = x.dim() == 4 and all(side % _OUT == 0 for side in x.shape[2:])
-    return whole and x.shape[0] * x.shape[2] * x.shape[3] >= _MANY * _OUT**2
 
 
 class _Convolution(torch.autograd.Function):
@@ -89,12 +60,6 @@ class _Convolution(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         return convolved(gradient, ctx.turned), None, None, None
-
-
-@torch.no_grad()
-def _filters(module: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    weight = module.weight.detach()
-    return transformed(weight), transformed(weight.flip(2, 3).transpose(0, 1))
 
 
 def transformed(weight: Tensor) -> Tensor:
