@@ -1,20 +1,18 @@
 """Two methods against each other, in a sentence."""
 
-import re
 import shlex
 from typing import TYPE_CHECKING
 
 from reports.methods import SETTING, labelled
+from reports.rows import chosen, of_method, only
 from reports.table.build import check, comparison
 from reports.table.comparison import Comparison
 from results.compare import compare, sentence
-from results.errors import HarnessError, UnknownName
+from results.errors import HarnessError
 from results.names import WORST_CASE
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-_KINDS = {"dataset": "data set"}
 
 
 def versus(
@@ -37,9 +35,9 @@ def versus(
     """
     check(frame)
     wanted = {"checkpoint": checkpoint, **{name: value for name, value in choices.items() if value is not None}}
-    own = [_chosen(_method(frame, name), name, wanted) for name in (first, second)]
+    own = [chosen(of_method(frame, name), name, wanted) for name in (first, second)]
     setting = _common_setting(first, second, *own)
-    own = [_chosen(rows, name, setting) for rows, name in zip(own, (first, second), strict=True)]
+    own = [chosen(rows, name, setting) for rows, name in zip(own, (first, second), strict=True)]
     one, other = (_table(rows, name, attack) for rows, name in zip(own, (first, second), strict=True))
     if set(own[0]["train_id"]) & set(own[1]["train_id"]):
         raise HarnessError(f"a comparison takes two methods, got {first} and {second}, which are the same trainings")
@@ -54,31 +52,6 @@ def versus(
         if table.rows[0].verdict not in ("", "trusted"):
             said.append(f"{name} is {table.rows[0].verdict}: {table.rows[0].why}.")
     return " ".join(said)
-
-
-def _method(frame: "DataFrame", name: str) -> "DataFrame":
-    """The rows of ``METHOD``, of ``METHOD@PROTOCOL``, or of the label that the tables have for it."""
-    asked = re.fullmatch(r"\s*(?P<method>.*?)\s*(?:@\s*(?P<protocol>\w*)|\((?P<settings>.*)\))?\s*", name)
-    assert asked
-    rows = _only(frame, "method", asked["method"], "method")
-    if asked["protocol"]:
-        return _only(rows, "protocol", asked["protocol"], f"protocol of {asked['method']}")
-    if asked["settings"]:
-        return _only(labelled(rows), "label", f"{asked['method']} ({asked['settings']})", "row")
-    return rows
-
-
-def _chosen(rows: "DataFrame", name: str, wanted: dict[str, str]) -> "DataFrame":
-    for column, value in wanted.items():
-        rows = _only(rows, column, value, f"{_KINDS.get(column, column)} of {name}")
-    return rows
-
-
-def _only(rows: "DataFrame", column: str, value: str, kind: str) -> "DataFrame":
-    known = rows[column].unique()
-    if value not in known:
-        raise UnknownName(kind, value, known)
-    return rows[rows[column] == value]
 
 
 def _common_setting(first: str, second: str, one: "DataFrame", other: "DataFrame") -> dict[str, str]:
@@ -122,5 +95,5 @@ def _table(rows: "DataFrame", name: str, attack: str) -> Comparison:
             f"{shlex.quote(str(label))} (seeds {', '.join(map(str, sorted(seeds.unique())))})" for label, seeds in shown
         )
         raise HarnessError(f"{name} was trained under several protocols: name one of {there_are}")
-    _only(rows, "attack", attack, f"attack of {name}")
+    only(rows, "attack", attack, f"attack of {name}")
     return comparison(rows, checkpoint=str(rows["checkpoint"].iloc[0]))

@@ -103,6 +103,25 @@ def history(store: "Store", **equal: object) -> "DataFrame":
     return _frame(rows, (*HISTORY_COLUMNS, *terms))
 
 
+def findings_of(store: "Store", evaluations: Collection[str]) -> list[Record] | None:
+    """The findings behind the verdict of the long form: ``code``, ``severity``, ``message``, ``evidence``, ``advice``.
+
+    ``evaluations`` are the ids of all evaluations of one training's checkpoint under one threat. None where nobody
+    diagnosed it.
+    """
+    subjects = {_subject(each) for each in _evaluations(store, evaluations)}
+    found = _chosen((each for each in _diagnoses(store) if _subject(each) in subjects), evaluations)
+    return None if found is None else found.findings
+
+
+def provenance(store: "Store", jobs: Collection[str]) -> dict[str, Record]:
+    """What computed each job, by its id: ``device``, ``versions`` by package, ``code``, ``started``, ``finished``."""
+    columns = ("device", "versions", "code", "started", "finished")
+    with store.reading() as session:
+        found = session.scalars(select(StoredJob).where(StoredJob.id.in_(jobs))).all()
+        return {job.id: {name: getattr(job, name) for name in columns} for job in found}
+
+
 def missing_trainings(store: "Store") -> dict[str, int]:
     """The trainings that are not stored but have evaluations that are, by id: how many."""
     own = select(StoredJob.id)
@@ -157,11 +176,17 @@ def _subject(each: StoredEvaluation | StoredDiagnosis) -> tuple[object, ...]:
     return each.train_id, each.checkpoint, each.job.threat_norm, each.job.threat_eps
 
 
-def _trust(diagnoses: Iterable[StoredDiagnosis], evaluations: set[str]) -> Record:
-    def covers(each: StoredDiagnosis) -> tuple[int, str]:
-        return len(evaluations.intersection(each.evaluations)), each.job.finished
+def _chosen(diagnoses: Iterable[StoredDiagnosis], evaluations: Collection[str]) -> StoredDiagnosis | None:
+    """The diagnosis that judged most of the evaluations, then the latest."""
 
-    chosen = max(diagnoses, key=covers, default=None)
+    def covers(each: StoredDiagnosis) -> tuple[int, str]:
+        return len(set(evaluations).intersection(each.evaluations)), each.job.finished
+
+    return max(diagnoses, key=covers, default=None)
+
+
+def _trust(diagnoses: Iterable[StoredDiagnosis], evaluations: set[str]) -> Record:
+    chosen = _chosen(diagnoses, evaluations)
     if chosen is None:
         undiagnosed = "not diagnosed: the run was cut off; the same command goes on"
         return {"verdict": "suspect", "why": undiagnosed, "findings": ""}

@@ -20,6 +20,7 @@ from results.layout import JobFiles
 
 ROOT = Path(__file__).parents[2]
 README, CONTRIBUTING, TRUST = ((ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md", "docs/trust.md"))
+SHOWN = "\n".join([README, *(page.read_text() for page in sorted((ROOT / "docs").glob("*.md")))])
 
 
 def python_blocks(text):
@@ -61,8 +62,8 @@ def test_the_library_example_runs():
 
 
 @pytest.mark.parametrize("command", typer.main.get_command(app).commands)
-def test_the_readme_names_every_command(command):
-    assert f"`{command}`" in README or f"harness {command}" in README or re.search(rf"also:.*\b{command}\b", README)
+def test_the_readme_or_a_page_names_every_command(command):
+    assert f"`{command}`" in SHOWN or f"harness {command}" in SHOWN or re.search(rf"also:.*\b{command}\b", SHOWN)
 
 
 @pytest.mark.parametrize("kind", ["methods", "models", "datasets"])
@@ -101,7 +102,7 @@ def test_every_document_counts_the_zoo_and_the_checks_alike():
 
 def test_every_path_that_a_document_names_is_there():
     """Files and folders of the project in backquotes, as they are after every move."""
-    for name in ("README.md", "CONTRIBUTING.md", "docs/trust.md", "benchmarks/README.md"):
+    for name in ("README.md", "CONTRIBUTING.md", "docs/trust.md", "docs/submission.md", "benchmarks/README.md"):
         rooms = "harness|methods|results|reports|tests|benchmarks|docs"
         for path in re.findall(rf"`((?:{rooms})/[\w./]*)`", (ROOT / name).read_text()):
             assert (ROOT / path).exists(), (name, path)

@@ -1,0 +1,1 @@
+"""What RobustBench is given of a model that was trained here: weights, source, adversarial images."""
