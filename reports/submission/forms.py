@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from reports.forms import to_markdown
 from reports.forms.text import escape
-from reports.grid import Block, Column, Grid, Line, Value
+from reports.grid import Block, Column, Grid, Line, Value, one_line
 from reports.submission.boards import DATASETS
 from reports.submission.measured import Measured, Record
 from reports.submission.paper import Paper
@@ -24,7 +24,7 @@ _TEMPLATES = Environment(
     undefined=StrictUndefined,
     autoescape=False,  # Markdown, Python and text: names from outside go through the filters
 )
-_TEMPLATES.filters |= {"markdown": escape, "python": repr}
+_TEMPLATES.filters |= {"markdown": escape, "python": repr, "line": one_line}
 _ALWAYS = {
     "README.md": "README.md.j2",
     "new_model.md": "new_model.md.j2",
