@@ -88,6 +88,15 @@ def test_a_masked_row_is_unreliable_and_sorted_by_its_worst_case(tmp_path, store
     assert "**Verdict: masked.**" in files["trust.md"]
 
 
+def test_the_lower_of_both_autoattacks_counts_and_what_another_attack_broke_is_external(tmp_path, store):
+    honest = found(workspace(tmp_path / "jobs", store, autoattack_reference=2760, adaptive=2750))
+    files = written(honest, Paper(**WORDS), MADE, [])
+    row = row_of(files)
+    assert (row["autoattack_acc"], row["external"], row["reported"]) == ("27.60", "27.50", "27.50")
+    assert "unreliable" not in row
+    assert "external_evaluation.md" in files
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
