@@ -14,6 +14,7 @@ from harness.evaluation.judge import Examples
 from harness.library import robustbench_compat
 from harness.library.submission.architecture import architecture_of, check_logits, zoo_weights
 from harness.library.submission.images import worst_case_images
+from harness.models.resnet import BasicBlock, ResNet, Stages
 from harness.models.wide_resnet import WideResNet
 from methods.reverse_attention import ReverseAttentionNetwork
 from results.adversarial import Adversarial
@@ -65,6 +66,14 @@ def test_a_model_that_has_no_class_there_is_refused():
         architecture_of(Threshold())
     with pytest.raises(HarnessError, match="takes images of 3 channels, this one 1"):
         architecture_of(network("resnet18", False, Inputs(1, 8)))
+
+
+def test_a_width_that_robustbench_does_not_have_is_refused():
+    robustbench_compat.load()
+    model = ResNet(Stages(BasicBlock, (1, 1, 1, 1), 8), 10, INPUTS)
+    architecture = architecture_of(model)
+    with pytest.raises(HarnessError, match=r"does not take the model's weights: size mismatch for linear.weight"):
+        check_logits(model, architecture.source(NAME), NAME, zoo_weights(model), torch.rand(1, 3, 32, 32))
 
 
 def test_each_example_has_an_image_that_breaks_it_or_its_clean_one():

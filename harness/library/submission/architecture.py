@@ -89,7 +89,11 @@ def check_logits(model: nn.Module, source: str, name: str, weights: dict[str, Te
     scope: dict[str, Any] = {"__name__": name}
     exec(compile(source, f"{name}.py", "exec"), scope)
     theirs: nn.Module = scope[f"{name}Net"]()
-    theirs.load_state_dict(weights, strict=True)
+    try:
+        theirs.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        said = str(error).splitlines()[-1].strip()
+        raise HarnessError(f"the class written for RobustBench does not take the model's weights: {said}") from error
     with torch.no_grad():
         logits, wanted = theirs.to(x.device).eval()(x), model.eval()(x)
     if not torch.equal(logits, wanted):
