@@ -115,6 +115,16 @@ class WorkspaceFiles:
         """Tables and plots."""
         return self.root / "reports"
 
+    @property
+    def page(self) -> Path:
+        """The leaderboard."""
+        return self.reports / "page.html"
+
+    @property
+    def plan(self) -> Path:
+        """All jobs of the last run."""
+        return self.root / "plan.json"
+
     def call(self, key: str) -> Path:
         """What a call of ``harness run`` that is done was planned into."""
         return self.root / "calls" / f"{key}.json"

@@ -35,7 +35,7 @@ _SPEED = ("images_per_second", "peak_memory", "seconds")
 _TRAINED = ("threat", "protocol", "params", "best_epoch", "device")
 HISTORY_COLUMNS = (*_TRAINING, "train_id", *_EPOCH, *_SPEED, *_TRAINED)
 _MOST_REASONS = 3
-VERDICTS = "verdicts"
+VERDICTS, DIAGNOSED = "verdicts", "diagnosed"
 
 
 def long_form(
@@ -43,6 +43,7 @@ def long_form(
     *,
     evaluations: Collection[str] | None = None,
     with_verdicts: bool = False,
+    with_findings: bool = False,
     **equal: object,
 ) -> "DataFrame":
     """One row for each evaluation, and one for each worst case over them.
@@ -70,6 +71,8 @@ def long_form(
         store: the open store.
         evaluations: ids of the evaluations to look at, all by default; worst cases are over these alone.
         with_verdicts: add a column ``verdicts``: whether each example was still classified correctly, bool (N,).
+        with_findings: add a column ``diagnosed``: the findings behind the verdict in full, the worst first; None
+            without a diagnosis.
         equal: a column's value, or a list, tuple or set of the values wanted, such as ``checkpoint="best"``.
 
     Raises:
@@ -79,7 +82,7 @@ def long_form(
     scored = _scored(_evaluations(store, evaluations), _diagnoses(store))
     rows = [{**row, VERDICTS: bits} for row, bits in scored if _matches(row, equal)]
     rows.sort(key=_place)
-    return _frame(rows, (*COLUMNS, VERDICTS) if with_verdicts else COLUMNS)
+    return _frame(rows, (*COLUMNS, *[VERDICTS] * with_verdicts, *[DIAGNOSED] * with_findings))
 
 
 def history(store: "Store", **equal: object) -> "DataFrame":
@@ -120,6 +123,17 @@ def provenance(store: "Store", jobs: Collection[str]) -> dict[str, Record]:
     with store.reading() as session:
         found = session.scalars(select(StoredJob).where(StoredJob.id.in_(jobs))).all()
         return {job.id: {name: getattr(job, name) for name in columns} for job in found}
+
+
+def papers(store: "Store") -> dict[str, Record]:
+    """Where the methods come from, by name: ``title``, ``url`` and ``bibtex``, as their latest training said.
+
+    Missing are methods that name no paper, and those trained by a version that did not keep it.
+    """
+    trained = select(StoredJob.method, StoredJob.extra).where(StoredJob.kind == "train", StoredJob.state == "done")
+    with store.reading() as session:
+        rows = session.execute(trained.order_by(StoredJob.finished, StoredJob.id)).all()
+    return {method: extra["paper"] for method, extra in rows if extra and extra.get("paper")}
 
 
 def missing_trainings(store: "Store") -> dict[str, int]:
@@ -189,12 +203,13 @@ def _trust(diagnoses: Iterable[StoredDiagnosis], evaluations: set[str]) -> Recor
     chosen = _chosen(diagnoses, evaluations)
     if chosen is None:
         undiagnosed = "not diagnosed: the run was cut off; the same command goes on"
-        return {"verdict": "suspect", "why": undiagnosed, "findings": ""}
+        return {"verdict": "suspect", "why": undiagnosed, "findings": "", DIAGNOSED: None}
     worst_first = sorted(chosen.findings, key=lambda finding: finding["severity"] != chosen.verdict)
     why = [f"{finding['message']} ({finding['evidence']})" for finding in worst_first[:_MOST_REASONS]]
     if len(worst_first) > len(why):
         why.append(f"and {len(worst_first) - len(why)} more")
-    return {"verdict": chosen.verdict, "why": "; ".join(why), "findings": ",".join(f["code"] for f in chosen.findings)}
+    codes = ",".join(finding["code"] for finding in chosen.findings)
+    return {"verdict": chosen.verdict, "why": "; ".join(why), "findings": codes, DIAGNOSED: worst_first}
 
 
 def _worst_cases(group: Sequence[tuple[Record, Verdicts]]) -> Iterator[tuple[Record, Verdicts]]:

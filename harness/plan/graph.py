@@ -46,6 +46,16 @@ class Job:
     label: str = ""
 
     @property
+    def kinds(self) -> tuple[tuple[str, ...], ...]:
+        """What it may be compared with for the time it takes, the nearest first: one attack and method, one attack."""
+        spec = self.spec
+        if isinstance(spec, DiagnoseSpec):
+            return ((spec.kind,),)
+        if isinstance(spec, EvaluateSpec):
+            return ((spec.kind, spec.attack.name, spec.train.method.name), (spec.kind, spec.attack.name))
+        return ((spec.kind, spec.method.name), (spec.kind,))
+
+    @property
     def title(self) -> str:
         """For people: ``trades seed 0``, ``trades seed 0 best autoattack`` or ``trades (beta=3) seed 0``.
 

@@ -12,6 +12,7 @@ from harness.datasets import load
 from harness.plan.graph import Job, Request, plan
 from harness.plugins import load_plugins
 from harness.run.executors import InlineExecutor, LocalExecutor
+from harness.run.following import save_plan
 from harness.run.precision import resolve
 from harness.run.progress import Lines, Live, Silent
 from harness.run.scheduler import Outcome, Scheduler
@@ -75,7 +76,7 @@ def run(
     *,
     quiet: bool = False,
 ) -> Outcome:
-    """Run the jobs, show progress, and shut the executor down.
+    """Run the jobs, show progress here and to whoever follows, and shut the executor down.
 
     Raises:
         Interrupted: on Ctrl-C, after the workers were stopped.
@@ -83,6 +84,7 @@ def run(
     kind = Silent if quiet else Live if console.is_terminal else Lines
     observer = kind(workspace, console, executor.workers)
     observer.begin(jobs)
+    save_plan(workspace, jobs, executor.workers)
     finished = False
     try:
         outcome = Scheduler(workspace, store, executor, observer).run(jobs)

@@ -57,6 +57,7 @@ def train(spec: TrainSpec, data: Data, device: torch.device, files: JobFiles, re
         "images_per_second": _median([entry["images_per_second"] for entry in run.history]),
         "peak_memory": max((entry["peak_memory"] or 0 for entry in run.history), default=0) or None,
         "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
+        "paper": run.method.paper._asdict() if run.method.paper else None,
     }
 
 

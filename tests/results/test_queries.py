@@ -6,16 +6,33 @@ from itertools import pairwise
 
 import pandas as pd
 import pytest
-from results_jobs import by_attack, jobs, train_spec, write_evaluate, write_failure, write_train, write_workspace
+from results_jobs import (
+    by_attack,
+    jobs,
+    train_spec,
+    write_diagnose,
+    write_evaluate,
+    write_failure,
+    write_train,
+    write_workspace,
+)
 from scipy.stats import binomtest
 from sqlalchemy import select
 
 from results.errors import HarnessError
 from results.labels import ball_of, threat_label
-from results.queries import history, long_form, to_csv, to_json
+from results.queries import history, long_form, papers, to_csv, to_json
 from results.schema import StoredEvaluation
 
 FIRST_COLUMNS = "method,dataset,model,seed,checkpoint,attack,accuracy,ci_low,ci_high,examples"
+
+
+PAPERS = {"a": "trades", "b": "trades", "c": "mart"}
+
+
+def add_to_result(directory, **values):
+    file = directory / "result.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
 
 
 def test_a_row_holds_the_accuracy_and_its_wilson_interval(store, tmp_path):
@@ -95,6 +112,27 @@ def test_rows_come_with_their_verdicts_where_they_are_asked_for(store, tmp_path)
     for row in frame.to_dict("records"):
         assert len(row["verdicts"]) == row["examples"]
         assert row["verdicts"].mean() == pytest.approx(row["accuracy"])
+
+
+def test_rows_come_with_all_their_findings_where_they_are_asked_for(store, tmp_path):
+    """The worst first, each in full; without a diagnosis there is nothing, not an empty list."""
+    for train in ("a", "b"):
+        store.ingest(write_evaluate(tmp_path, train, [1, 0], train=train))
+    store.ingest(write_diagnose(tmp_path, "a", "suspect", *"12345", evaluations=["a"]))
+    found = {row["train_id"]: row for row in long_form(store, with_findings=True).to_dict("records")}
+    assert [finding["message"] for finding in found["train-a"]["diagnosed"]] == ["1", "2", "3", "4", "5"]
+    assert found["train-a"]["diagnosed"][0]["advice"] == "look"
+    assert found["train-b"]["diagnosed"] is None
+    assert "diagnosed" not in long_form(store)
+
+
+def test_the_paper_of_a_method_is_that_of_its_latest_training(store, tmp_path):
+    older, newer, without = (write_train(tmp_path, name, method) for name, method in PAPERS.items())
+    add_to_result(older, finished="2026-01-01T00:00:00Z", paper={"title": "A draft", "url": "", "bibtex": ""})
+    add_to_result(newer, paper={"title": "A paper", "url": "https://example.org", "bibtex": "@misc{a}"})
+    add_to_result(without, paper=None)
+    store.ingest_all(tmp_path)
+    assert papers(store) == {"trades": {"title": "A paper", "url": "https://example.org", "bibtex": "@misc{a}"}}
 
 
 def test_history_has_a_row_an_epoch_and_a_column_a_term(store, tmp_path):

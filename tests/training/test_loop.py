@@ -51,6 +51,8 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(method, train_sp
         assert_same_weights(weights(tmp_path / "whole", name), weights(tmp_path / "parts", name))
     assert history_of(tmp_path / "whole") == history_of(tmp_path / "parts")
     assert whole["best_epoch"] == resumed["best_epoch"]
+    paper = methods[method].paper
+    assert whole["paper"] == (paper and {"title": paper.title, "url": paper.url, "bibtex": paper.bibtex})
 
 
 def test_a_model_that_writes_into_its_images_is_refused(train_spec, digits, tmp_path):
