@@ -9,6 +9,7 @@ from rich.console import Console
 
 from harness.api.errors import HarnessError
 from harness.cli.application import DATA, RUNS, DataRoot, Plugins, WorkspacePath, app, names
+from harness.cli.serve import serve, write_page
 from harness.cli.show import open_store, show_report
 from results.layout import WorkspaceFiles
 
@@ -119,7 +120,11 @@ def report(
     published: Annotated[Path | None, typer.Option(help="A CSV file with more published figures.")] = None,
     caption: Annotated[str, typer.Option(help="Another title of the table.")] = "",
     no_notes: Annotated[bool, typer.Option("--no-notes", help="Leave out the notes under the tables.")] = False,
+    page: Annotated[bool, typer.Option("--page", help="Write the leaderboard alone, as one HTML file.")] = False,
+    served: Annotated[bool, typer.Option("--serve", help="Show it on this machine and follow the run.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="With --serve; 0: any that is free.")] = 8642,
     workspace: WorkspacePath = RUNS,
+    data_root: DataRoot = DATA,
 ) -> None:
     """Write tables (Markdown, CSV, LaTeX, HTML) and plots from the database, and print the tables.
 
@@ -134,12 +139,17 @@ def report(
         columns=names(columns),
         datasets=names(dataset),
         checkpoint=checkpoint,
-        claims=read_published(published) if claims or published else None,
+        claims=read_published(published) if claims or published or page or served else None,
         notes=not no_notes,
         caption=caption,
     )
     files = WorkspaceFiles(workspace)
-    show_report(Console(), open_store(files), files, choice=choice)
+    if served:
+        serve(files, choice, port, data_root)
+    elif page:
+        write_page(files, choice)
+    else:
+        show_report(Console(), open_store(files), files, choice=choice)
 
 
 @app.command()
