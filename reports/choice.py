@@ -28,6 +28,7 @@ class Choice:
     ``NAME=SHOWN``. Without a ``checkpoint`` the styles ``full`` and ``compact`` show all, and ``paper`` the best.
     With ``claims`` these published figures are shown beside ours, whatever the style; at the best checkpoint too.
     ``notes`` are those under the tables; reasons not to trust a method always stay. ``caption`` is another title.
+    ``figures`` are named ones of :data:`reports.figures.FIGURES`.
     """
 
     style: Literal["full", "compact", "paper"] = "full"
@@ -38,11 +39,12 @@ class Choice:
     claims: Sequence[Claim] | None = None
     notes: bool = True
     caption: str = ""
+    figures: Sequence[str] = ()
 
     @property
     def pictured(self) -> bool:
-        """Whether plots belong to it."""
-        return self.style == "full" and self.claims is None
+        """Whether figures belong to it."""
+        return bool(self.figures) or (self.style == "full" and self.claims is None)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 Costs = dict[str, float]  # of one training
-_TRAINING, _MEMORY, _SPEED, _ATTACKS, _PASSES = COSTS = (
+TRAINING_HOURS, _MEMORY, _SPEED, _ATTACKS, ATTACK_PASSES = COSTS = (
     "training hours",
     "GiB",
     "images/s",
@@ -34,13 +34,11 @@ def cost(tables: Sequence[Comparison], frame: "DataFrame", history: "DataFrame",
     ``frame`` is the long form with ``seconds`` and ``forwards``; ``history`` has the epochs of the trainings with
     ``seconds``, ``images_per_second``, ``peak_memory`` and ``device``. What is not known is left out.
     """
-    trained = _trainings(history)
     blocks = []
     for table in tables:
-        attacked, lines = _attacks(frame, table), []
+        costs, lines = costs_of(table, frame, history), []
         for row in table.rows:
-            costs = [trained.get(each, {}) | attacked.get(each, {}) for each in row.trainings]
-            values = {name: [each[name] for each in costs if name in each] for name in COSTS}
+            values = costs[row.method]
             record = table.origin | {"method": row.method, "seeds": " ".join(map(str, row.seeds))}
             for name, own in values.items():
                 record |= {name: mean(own) if own else None, f"{name} std": stdev(own) if len(own) > 1 else None}
@@ -58,6 +56,15 @@ def cost(tables: Sequence[Comparison], frame: "DataFrame", history: "DataFrame",
     )
 
 
+def costs_of(table: Comparison, frame: "DataFrame", history: "DataFrame") -> dict[str, dict[str, list[float]]]:
+    """By method of the table and name of the cost, what is known of its trainings: of one seed or several, or none."""
+    trained, attacked, found = _trainings(history), _attacks(frame, table), {}
+    for row in table.rows:
+        costs = [trained.get(each, {}) | attacked.get(each, {}) for each in row.trainings]
+        found[row.method] = {name: [each[name] for each in costs if name in each] for name in COSTS}
+    return found
+
+
 def _where(tables: Sequence[Comparison], history: "DataFrame") -> str:
     trainings = {each for table in tables for row in table.rows for each in row.trainings}
     devices = history.loc[history["train_id"].isin(trainings), "device"].dropna().unique()
@@ -72,7 +79,7 @@ def _trainings(history: "DataFrame") -> dict[str, Costs]:
     totals = epochs.agg({"seconds": "sum", "images": "sum", "peak_memory": "max"})
     found = {}
     for train_id, seconds, images, memory in totals.itertuples():
-        measured = {_TRAINING: seconds / 3600, _SPEED: images / seconds if seconds else 0, _MEMORY: memory / 2**30}
+        measured = {TRAINING_HOURS: seconds / 3600, _SPEED: images / seconds if seconds else 0, _MEMORY: memory / 2**30}
         found[train_id] = {name: float(value) for name, value in measured.items() if value > 0}
     return found
 
@@ -82,7 +89,9 @@ def _attacks(frame: "DataFrame", table: Comparison) -> dict[str, Costs]:
     where = (frame["checkpoint"] == table.checkpoint) & (frame["threat"] == table.threat)
     own = frame[where & (frame["attack"] != WORST_CASE)]
     sums = own.assign(passes=own["forwards"] / own["examples"]).groupby("train_id")[["seconds", "passes"]].sum()
-    return {train_id: {_ATTACKS: seconds / 3600, _PASSES: passes} for train_id, seconds, passes in sums.itertuples()}
+    return {
+        train_id: {_ATTACKS: seconds / 3600, ATTACK_PASSES: passes} for train_id, seconds, passes in sums.itertuples()
+    }
 
 
 def _value(numbers: Sequence[float]) -> Value | None:

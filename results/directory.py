@@ -10,21 +10,24 @@ import numpy as np
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from results.errors import HarnessError
+from results.features import arrays
 from results.files import (
     DIAGNOSE_RESULT,
     EVALUATE_RESULT,
     FAILURE,
+    FEATURES_RESULT,
     LINE,
     SPEC,
     TRAIN_RESULT,
     DiagnoseFile,
     EvaluateFile,
+    FeaturesFile,
     Line,
     Result,
     TrainFile,
 )
 from results.layout import JobFiles
-from results.schema import StoredDiagnosis, StoredEpoch, StoredEvaluation, StoredJob, StoredTraining
+from results.schema import StoredDiagnosis, StoredEpoch, StoredEvaluation, StoredFeatures, StoredJob, StoredTraining
 from results.verdicts import Verdicts, pack
 
 T = TypeVar("T")
@@ -65,7 +68,9 @@ def read_job(directory: Path) -> StoredJob:
         return _failed(files, common)
     if isinstance(spec, TrainFile):
         return _trained(files, common)
-    return _evaluated(files, common, spec) if isinstance(spec, EvaluateFile) else _diagnosed(files, common, spec)
+    if isinstance(spec, EvaluateFile):
+        return _evaluated(files, common, spec)
+    return _diagnosed(files, common, spec) if isinstance(spec, DiagnoseFile) else _described(files, common, spec)
 
 
 def _failed(files: JobFiles, common: dict[str, Any]) -> StoredJob:
@@ -135,6 +140,20 @@ def _diagnosed(files: JobFiles, common: dict[str, Any], spec: DiagnoseFile) -> S
         evaluations=spec.evaluations,
     )
     return StoredJob(**common, **_done(files, result), diagnosis=diagnosis)
+
+
+def _described(files: JobFiles, common: dict[str, Any], spec: FeaturesFile) -> StoredJob:
+    result, content = _parse(FEATURES_RESULT, _bytes(files.result), files.result), _bytes(files.features)
+    try:
+        found = arrays(content)
+    except ValueError as error:
+        raise HarnessError(f"{files.features} is damaged: {error}") from error
+    if len(found["labels"]) != result.images:
+        raise HarnessError(f"{files.features} has {len(found['labels'])} images, but result.json says {result.images}")
+    features = StoredFeatures(
+        train_id=spec.train_id, checkpoint=spec.checkpoint, embedding=spec.embedding, arrays=content
+    )
+    return StoredJob(**common, **_done(files, result), features=features)
 
 
 def _done(files: JobFiles, result: Result) -> dict[str, Any]:

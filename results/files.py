@@ -70,6 +70,17 @@ class DiagnoseFile(File):
     evaluations: list[str]
 
 
+class FeaturesFile(File):
+    """``spec.json`` of a features job."""
+
+    kind: Literal["features"]
+    train: ModelFile
+    train_id: str
+    checkpoint: str
+    threat: Threat
+    embedding: str
+
+
 class Result(File):
     """What every ``result.json`` says."""
 
@@ -124,6 +135,13 @@ class DiagnoseResult(Result):
     probes: dict[str, Any]
 
 
+class FeaturesResult(Result):
+    """``result.json`` of a features job."""
+
+    kind: Literal["features"]
+    images: int
+
+
 class Failure(File):
     """``failure.json``."""
 
@@ -147,8 +165,8 @@ class Line(File):
     seconds: float | None = None
 
 
-SpecFile = TrainFile | EvaluateFile | DiagnoseFile
+SpecFile = TrainFile | EvaluateFile | DiagnoseFile | FeaturesFile
 SPEC: TypeAdapter[SpecFile] = TypeAdapter(Annotated[SpecFile, Field(discriminator="kind")])
 TRAIN_RESULT, EVALUATE_RESULT = TypeAdapter(TrainResult), TypeAdapter(EvaluateResult)
-DIAGNOSE_RESULT = TypeAdapter(DiagnoseResult)
+DIAGNOSE_RESULT, FEATURES_RESULT = TypeAdapter(DiagnoseResult), TypeAdapter(FeaturesResult)
 FAILURE, LINE = TypeAdapter(Failure), TypeAdapter(Line)

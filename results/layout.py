@@ -66,6 +66,16 @@ class JobFiles:
         return self.directory / "adversarial.npz"
 
     @property
+    def features(self) -> Path:
+        """What a features job measured (:mod:`results.features`)."""
+        return self.directory / "features.npz"
+
+    @property
+    def images(self) -> Path:
+        """The first test images, as a features job keeps them."""
+        return self.directory / "images.npy"
+
+    @property
     def state(self) -> Path:
         """The folder of what a job that was cut off goes on from; gone once it is done."""
         return self.directory / "state"

@@ -11,9 +11,10 @@ from sqlalchemy.orm import joinedload, selectinload
 
 from results.audit import Audit, worst_case_may_fall
 from results.errors import HarnessError
+from results.features import Features, arrays
 from results.labels import protocol_id, settings_of, spreadsheet_text
 from results.names import AUTOATTACK, NATURAL, WORST_CASE, attack_rank, ordered_attacks
-from results.schema import StoredDiagnosis, StoredEvaluation, StoredJob
+from results.schema import StoredDiagnosis, StoredEvaluation, StoredFeatures, StoredJob
 from results.statistics import wilson
 from results.verdicts import Verdicts, unpack
 
@@ -134,6 +135,17 @@ def papers(store: "Store") -> dict[str, Record]:
     with store.reading() as session:
         rows = session.execute(trained.order_by(StoredJob.finished, StoredJob.id)).all()
     return {method: extra["paper"] for method, extra in rows if extra and extra.get("paper")}
+
+
+def stored_features(store: "Store") -> list[Features]:
+    """Of every checkpoint that has any; of several, the one measured last comes last."""
+    with store.reading() as session:
+        found = session.scalars(select(StoredFeatures).options(joinedload(StoredFeatures.job))).all()
+    found = sorted(found, key=lambda each: (each.job.finished, each.job_id))
+    return [
+        Features(each.job_id, each.train_id, each.checkpoint, each.job.threat, each.embedding, **arrays(each.arrays))
+        for each in found
+    ]
 
 
 def missing_trainings(store: "Store") -> dict[str, int]:

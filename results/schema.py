@@ -61,6 +61,7 @@ class StoredJob(Base):
     training: Mapped["StoredTraining | None"] = relationship(back_populates="job", default=None)
     evaluation: Mapped["StoredEvaluation | None"] = relationship(back_populates="job", default=None)
     diagnosis: Mapped["StoredDiagnosis | None"] = relationship(back_populates="job", default=None)
+    features: Mapped["StoredFeatures | None"] = relationship(back_populates="job", default=None)
     epochs: Mapped[list["StoredEpoch"]] = relationship(back_populates="job", default_factory=list)
 
     @property
@@ -143,3 +144,19 @@ class StoredDiagnosis(Base):
     probes: Mapped[dict[str, Any]]
     evaluations: Mapped[list[str]]
     job: Mapped[StoredJob] = relationship(back_populates="diagnosis", init=False, repr=False)
+
+
+class StoredFeatures(Base):
+    """What the final classifier sees of the test images of one checkpoint (see :mod:`results.features`).
+
+    ``embedding`` is the kind of map, ``arrays`` the job's ``features.npz``.
+    """
+
+    __tablename__ = "features"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey(StoredJob.id, ondelete="CASCADE"), primary_key=True, init=False)
+    train_id: Mapped[str] = mapped_column(index=True)
+    checkpoint: Mapped[str]
+    embedding: Mapped[str]
+    arrays: Mapped[bytes] = mapped_column(repr=False)
+    job: Mapped[StoredJob] = relationship(back_populates="features", init=False, repr=False)

@@ -20,7 +20,7 @@ from results.schema import StoredJob
 
 # How long a process waits for another's transaction; each takes milliseconds.
 _PATIENCE_MS = 60_000
-_JOB_PREFIXES = ("train-", "evaluate-", "diagnose-")
+_JOB_PREFIXES = ("train-", "evaluate-", "diagnose-", "features-")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from harness.version import EVALUATION_NUMERICS, TRAINING_NUMERICS
 
 Precision = Literal["float32", "bfloat16"]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+Embedding = Literal["tsne", "umap"]
 # The hash of a third party's source; None, and left out, for what ships with the harness.
 Code = Annotated[str | None, Field(exclude_if=lambda code: code is None)]
 
@@ -149,7 +150,17 @@ class DiagnoseSpec(_OfCheckpoint):
     limits: dict[str, float] = {}
 
 
-AnySpec = TrainSpec | EvaluateSpec | DiagnoseSpec
+class FeaturesSpec(_OfCheckpoint):
+    """One features job: what the final classifier of one checkpoint sees of natural and attacked test images.
+
+    ``embedding`` is how the features are laid out in two dimensions.
+    """
+
+    kind: Literal["features"] = "features"
+    embedding: Embedding = "tsne"
+
+
+AnySpec = TrainSpec | EvaluateSpec | DiagnoseSpec | FeaturesSpec
 
 
 def job_id(spec: "AnySpec | ExternalSpec") -> str:

@@ -67,11 +67,15 @@ def run(
     epochs: Annotated[int | None, typer.Option(min=1, help="Training length; default: the data set's.")] = None,
     train_examples: Annotated[int | None, typer.Option(min=1, help="Train on the first N images only.")] = None,
     test_examples: Annotated[int | None, typer.Option(min=1, help="Attack the first N test images only.")] = None,
+    features: Annotated[
+        bool,
+        typer.Option("--features", help="Measure features of test images too, for more figures."),
+    ] = False,
     settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
-            help="METHOD.FIELD=VALUE, or several values: trades.beta=1,3,6; also protocol, threat, diagnostics.",
+            help="METHOD.FIELD=VALUE, or several values: trades.beta=1,3; also protocol, threat, features, ...",
         ),
     ] = None,
     plugin: Plugins = None,
@@ -103,6 +107,7 @@ def run(
         "epochs": epochs,
         "train_examples": train_examples,
         "test_examples": test_examples,
+        "features": features,
         "settings": settings or [],
     }
     here = Workspace.at(workspace, dataset, data_root, plugin or [], typed())

@@ -119,6 +119,9 @@ def report(
     claims: Annotated[bool, typer.Option("--claims", help="What others have published, beside ours.")] = False,
     published: Annotated[Path | None, typer.Option(help="A CSV file with more published figures.")] = None,
     caption: Annotated[str, typer.Option(help="Another title of the table.")] = "",
+    figures: Annotated[
+        str, typer.Option(help="Only these, of every setting, e.g. waterfall,cost (docs/figures.md).")
+    ] = "",
     no_notes: Annotated[bool, typer.Option("--no-notes", help="Leave out the notes under the tables.")] = False,
     page: Annotated[bool, typer.Option("--page", help="Write the leaderboard alone, as one HTML file.")] = False,
     served: Annotated[bool, typer.Option("--serve", help="Show it on this machine and follow the run.")] = False,
@@ -142,6 +145,7 @@ def report(
         claims=read_published(published) if claims or published or page or served else None,
         notes=not no_notes,
         caption=caption,
+        figures=names(figures),
     )
     files = WorkspaceFiles(workspace)
     if served:

@@ -9,10 +9,13 @@ from rich.console import Console
 from results.layout import WorkspaceFiles
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from harness.library.evaluate import Evaluation
     from harness.plan.graph import Job
     from harness.run.workspace import Workspace
-    from reports.choice import Choice
+    from reports.choice import Choice, Chosen
+    from reports.figures import Drawn
     from results.store import Store
 
 _COLOURS = {"trusted": "green", "suspect": "yellow", "masked": "red"}
@@ -66,19 +69,45 @@ def show_report(
     choice = choice or Choice()
     chosen = choose(frame, choice)
     if written is None:
-        from reports.write import draw, write
+        from reports.write import write
 
         epochs = history(store)
         tables = grids(chosen, epochs, choice)
-        figures = draw(chosen.shown, chosen.frame, epochs) if choice.pictured else {}
-        written = write(tables, figures, workspace.reports)
+        drawn = _draw(chosen, epochs, choice, store, workspace) if choice.pictured else None
+        written = write(tables, drawn.files if drawn else {}, workspace.reports)
     else:
-        tables = grids(chosen, None, choice)
+        tables, drawn = grids(chosen, None, choice), None
     for table in tables:
         console.print(to_terminal(table))
+    if drawn:
+        _show_missing(console, drawn)
     console.print(f"database: {workspace.database}", f"tables and plots: {workspace.reports}", sep="\n")
     console.print(*(f"  {path.name}" for path in written), sep="\n", highlight=False)
     return written
+
+
+def _draw(
+    chosen: "Chosen", history: "DataFrame", choice: "Choice", store: "Store", workspace: WorkspaceFiles
+) -> "Drawn":
+    from reports.figures import Source, draw
+    from reports.published import read_published
+    from results.queries import stored_features
+
+    claims = read_published() if choice.claims is None else choice.claims
+    features = stored_features(store)
+    return draw(Source(chosen.frame, history, chosen.shown, claims, features, workspace.jobs), choice.figures)
+
+
+def _show_missing(console: Console, drawn: "Drawn") -> None:
+    """The figures that there are not, and why."""
+    lines = [f"no figure {name}: it needs {needs}" for name, needs in drawn.lacking.items()]
+    if drawn.left_out:
+        names = "; ".join(drawn.left_out[:3]) + "; ..." * (len(drawn.left_out) > 3)
+        lines.append(
+            f"no figures of {len(drawn.left_out)} more settings ({names}): name some with --figures, or --dataset"
+        )
+    if lines:
+        console.print(*lines, sep="\n", markup=False, highlight=False, soft_wrap=True)
 
 
 def _show_nothing(console: Console, workspace: WorkspaceFiles, trainings: int) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
+from typing import Any
 
 from harness.api.attack import attacks
 from harness.api.data import Data, Split
@@ -14,7 +15,9 @@ from harness.api.specs import (
     AttackSpec,
     DatasetSpec,
     DiagnoseSpec,
+    Embedding,
     EvaluateSpec,
+    FeaturesSpec,
     MethodSpec,
     Precision,
     Sibling,
@@ -25,7 +28,7 @@ from harness.api.specs import (
 from harness.api.threat import Norm, Threat
 from harness.attacks import family, resolve
 from harness.datasets.holdout import hold_out
-from harness.plan.choices import ATTACKS
+from harness.plan.choices import ATTACKS, MOST_IMAGES
 from harness.plan.defaults import Setup, setup_for, threat_for
 from harness.plan.settings import Settings, combinations
 from harness.plugins import code_of
@@ -49,11 +52,11 @@ class Job:
     def kinds(self) -> tuple[tuple[str, ...], ...]:
         """What it may be compared with for the time it takes, the nearest first: one attack and method, one attack."""
         spec = self.spec
-        if isinstance(spec, DiagnoseSpec):
-            return ((spec.kind,),)
+        if isinstance(spec, TrainSpec):
+            return ((spec.kind, spec.method.name), (spec.kind,))
         if isinstance(spec, EvaluateSpec):
             return ((spec.kind, spec.attack.name, spec.train.method.name), (spec.kind, spec.attack.name))
-        return ((spec.kind, spec.method.name), (spec.kind,))
+        return ((spec.kind,),)
 
     @property
     def title(self) -> str:
@@ -64,7 +67,8 @@ class Job:
         spec = self.spec
         if isinstance(spec, TrainSpec):
             return f"{self.label} seed {spec.seed}"
-        what = spec.attack.name if isinstance(spec, EvaluateSpec) else "diagnosis"
+        kinds = {"diagnose": "diagnosis", "features": "features"}
+        what = spec.attack.name if isinstance(spec, EvaluateSpec) else kinds[spec.kind]
         elsewhere = f" at {Threat.of(spec.threat)}" if spec.threat != spec.train.threat else ""
         return f"{self.label} seed {spec.train.seed} {spec.checkpoint} {what}{elsewhere}"
 
@@ -74,7 +78,7 @@ class Request:
     """The user's words; None means the data set's default.
 
     ``settings`` are ``--set`` texts ``owner.field=value``, or with several values ``owner.field=1,3,6``; ``eval_eps``
-    are the radii to attack at, that of the training where there are none.
+    are the radii to attack at, that of the training where there are none. ``features`` are measured too, or not.
     """
 
     methods: Sequence[str]
@@ -89,6 +93,7 @@ class Request:
     epochs: int | None = None
     train_examples: int | None = None
     test_examples: int | None = None
+    features: bool = False
     settings: Sequence[str] = field(default_factory=tuple)
 
 
@@ -103,7 +108,7 @@ def plan(request: Request, earlier: Sequence[EvaluateSpec] = (), auto: Precision
     """
     setup = setup_for(request.data)
     names = select_methods(request.methods)
-    owners = [*names, "protocol", "threat", "diagnostics"]
+    owners = [*names, "protocol", "threat", "diagnostics", "features"]
     every = [Settings(texts, owners) for texts in combinations(request.settings)]
     trains = {job_id(train): train for each in every for train in _trainings(request, setup, names, each, auto)}
     attacks, checkpoints = attack_specs(request.attacks), _checkpoints(request.checkpoints)
@@ -115,6 +120,10 @@ def plan(request: Request, earlier: Sequence[EvaluateSpec] = (), auto: Precision
         for checkpoint, threat in product(checkpoints, _threats(train, request.eval_eps)):
             evaluations = _evaluations(trains, train_id, attacks, checkpoint, examples, threat)
             jobs += [*evaluations, _diagnosis(evaluations, earlier, limits)]
+    if request.features:
+        shown = min(MOST_IMAGES, examples or len(request.data.test))
+        own = every[0].parsed("features", {"embedding": Embedding})
+        jobs += [_features(*each, shown, own) for each in product(trains.items(), checkpoints)]
     labels = _labels(trains)
     return [replace(job, label=labels[getattr(job.spec, "train_id", job.id)]) for job in jobs]
 
@@ -234,6 +243,22 @@ def _diagnosis(evaluations: Sequence[Job], earlier: Iterable[EvaluateSpec], limi
         **shared, train=first.train, seed=first.seed, evaluations=tuple(sorted(set(ids))), limits=limits
     )
     return Job(spec, job_id(spec), (first.train_id, *(job.id for job in evaluations)))
+
+
+def _features(training: tuple[str, TrainSpec], checkpoint: str, examples: int, own: Mapping[str, Any]) -> Job:
+    train_id, train = training
+    spec = FeaturesSpec.model_validate(
+        {
+            **own,
+            "train": train,
+            "train_id": train_id,
+            "checkpoint": checkpoint,
+            "threat": train.threat,
+            "test_examples": examples,
+            "seed": train.seed,
+        }
+    )
+    return Job(spec, job_id(spec), (train_id,))
 
 
 def attack_specs(names: Iterable[str]) -> list[AttackSpec]:

@@ -163,6 +163,8 @@ def _outcome(files: JobFiles) -> str:
     seconds = f"{result['seconds']:.0f} s"
     if "examples" in result:
         return f"{100 * result['correct'] / max(result['examples'], 1):.2f} % of {result['examples']} right, {seconds}"
+    if "images" in result:
+        return f"of {result['images']} images, {seconds}"
     if "verdict" in result:
         codes = ", ".join(finding["code"] for finding in result["findings"])
         return f"{result['verdict']}{f' ({codes})' if codes else ''}, {seconds}"

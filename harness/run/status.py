@@ -14,6 +14,8 @@ from harness.api.errors import HarnessError
 from harness.api.specs import AnySpec, parse_spec
 from results.layout import JobFiles, WorkspaceFiles
 
+_KINDS = {"diagnose": "diagnosis"}
+
 
 @dataclass(frozen=True)
 class JobState:
@@ -121,7 +123,8 @@ def _title(spec: dict[str, Any]) -> str:
         f"seed {train.get('seed')}",
     ]
     if "checkpoint" in spec:
-        words += [spec["checkpoint"], spec.get("attack", {"name": "diagnosis"})["name"]]
+        kind = str(spec.get("kind"))
+        words += [spec["checkpoint"], spec["attack"]["name"] if "attack" in spec else _KINDS.get(kind, kind)]
     return " ".join(str(word) for word in words)
 
 

@@ -22,10 +22,11 @@ from filelock import FileLock
 
 from harness.api.data import Data
 from harness.api.errors import HarnessError
-from harness.api.specs import AnySpec, EvaluateSpec, TrainSpec, job_id, parse_spec
+from harness.api.specs import AnySpec, EvaluateSpec, FeaturesSpec, TrainSpec, job_id, parse_spec
 from harness.compute.files import save_text, write_atomically
 from harness.compute.memory import ran_out
 from harness.datasets import load
+from harness.evaluation.features import features_job
 from harness.evaluation.job import evaluate_job
 from harness.evaluation.judge import Report
 from harness.evaluation.judgement import Judgement
@@ -85,6 +86,8 @@ def _run(files: JobFiles, workspace: Workspace, device: torch.device) -> None:
         outcome = _same_as_best(spec, files) or _evaluate(spec, data, device, files, report)
     elif isinstance(spec, TrainSpec):
         outcome = train(spec, data, device, files, report)
+    elif isinstance(spec, FeaturesSpec):
+        outcome = features_job(spec, data, device, files, report)
     else:
         outcome = diagnose_job(spec, data, device, files)
     about = {

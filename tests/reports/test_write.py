@@ -6,26 +6,27 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 from reports_example import epochs, results
 
-from reports import plots
+from reports.figures import Source, draw
+from reports.figures.curves import security_curve
 from reports.forms import FILES, to_markdown
 from reports.table import comparison, comparisons, full
-from reports.write import draw, write
+from reports.write import write
 from results.errors import HarnessError
 
 TABLES = {f"table_digits_small-cnn_Linf-0.2_{name}.{end}" for name in ("best", "last") for end in FILES}
 ACCURACY, CURVES = "accuracy_digits_small-cnn_Linf-0.2_best", "curves_digits_small-cnn_Linf-0.2"
+DRAWN = ("accuracy", "curves", "security")
 SECURITY = "security_digits_small-cnn_Linf"
-FIGURES = {f"{name}.{end}" for name in (ACCURACY, CURVES) for end in ("png", "pdf")}
+PICTURES = {f"{name}.{end}" for name in (ACCURACY, CURVES) for end in ("png", "pdf")}
 
 
 def report(frame, history, out):
     """What ``harness report`` writes of these results."""
     tables = comparisons(frame)
-    return write([full(table) for table in tables], draw(tables, frame, history), out)
+    return write([full(table) for table in tables], draw(Source(frame, history, tables), DRAWN).files, out)
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +36,8 @@ def written(tmp_path_factory):
 
 
 def test_every_table_and_figure_is_written_and_nothing_else(written):
-    assert {path.name for path in written} == TABLES | FIGURES
-    assert {path.name for path in written[0].parent.iterdir()} == TABLES | FIGURES
+    assert {path.name for path in written} == TABLES | PICTURES
+    assert {path.name for path in written[0].parent.iterdir()} == TABLES | PICTURES
 
 
 def test_tables_hold_what_the_renderers_say(written):
@@ -48,10 +49,10 @@ def test_tables_hold_what_the_renderers_say(written):
 
 @pytest.mark.parametrize("name", [ACCURACY, CURVES])
 def test_pictures_open_and_show_something(written, name):
-    """Wide enough for print (1,400 pixels for 5 inches), mostly white, with many colours."""
+    """Wide enough for print (1,320 pixels for 4.4 inches), mostly white, with many colours."""
     with Image.open(written[0].parent / f"{name}.png") as image:
         pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
-        assert image.width == 1400
+        assert image.width == 1320
     assert 0.4 < (pixels == 255).all(axis=1).mean() < 0.98
     assert len(np.unique(pixels, axis=0)) > 100
 
@@ -70,7 +71,7 @@ def test_curves_are_of_the_reported_trainings_and_left_out_where_nothing_was_rec
     report(frame, pd.concat([epochs(["trades"]), epochs(["mart"])]), tmp_path / "two")
     assert (tmp_path / f"one/{CURVES}.png").read_bytes() == (tmp_path / f"two/{CURVES}.png").read_bytes()
     names = {path.name for path in report(frame, epochs(["mart"]), tmp_path / "three")}
-    assert names == TABLES | {f"{ACCURACY}.png", f"{ACCURACY}.pdf"}
+    assert names == (TABLES | PICTURES) - {f"{CURVES}.png", f"{CURVES}.pdf"}
 
 
 def test_another_setting_has_figures_of_its_own(tmp_path):
@@ -78,26 +79,28 @@ def test_another_setting_has_figures_of_its_own(tmp_path):
     report(results(["trades"]), epochs(["trades"]), tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     other = results(["mart"], dataset="mnist").query("checkpoint == 'last'")
-    report(pd.concat([results(["trades"]), other]), epochs(["mart"], dataset="mnist"), tmp_path)
+    history = pd.concat([epochs(["trades"]), epochs(["mart"], dataset="mnist")])
+    report(pd.concat([results(["trades"]), other]), history, tmp_path)
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
     added = {path.name for path in tmp_path.glob("*.png")} - before.keys()
     assert added == {"accuracy_mnist_small-cnn_Linf-0.2_last.png", "curves_mnist_small-cnn_Linf-0.2.png"}
 
 
-def test_trainings_that_were_attacked_at_several_radii_have_a_security_curve(tmp_path, monkeypatch):
+def test_trainings_that_were_attacked_at_several_radii_have_a_security_curve(tmp_path):
     """And no others: what was trained at each radius anew is not one model's curve."""
-    drawn = []
-    monkeypatch.setattr(plots, "security_curve", lambda tables: drawn.append(tables) or Figure())
     elsewhere = [results(["trades"]).assign(threat=threat) for threat in ("Linf 0.1", "L2 1", "Linf 0.2")]
     anew = [
         results(["mart"]).assign(threat=f"Linf {radius}", train_id=f"{radius}", protocol=f"{radius}")
         for radius in (0.1, 0.2)
     ]
-    names = {path.name for path in report(pd.concat([*elsewhere, *anew]), epochs(["mart"]), tmp_path)}
+    frame = pd.concat([*elsewhere, *anew])
+    names = {path.name for path in report(frame, epochs(["mart"]), tmp_path)}
     assert {name for name in names if name.startswith("security")} == {f"{SECURITY}.png", f"{SECURITY}.pdf"}
-    ((first, second),) = drawn
-    assert [first.threat, second.threat] == ["Linf 0.1", "Linf 0.2"]
-    assert [[row.method for row in table.rows] for table in drawn[0]] == [["trades"], ["trades"]]
+    source = Source(frame, epochs(["mart"]))
+    curve, *others = (security_curve(table, source) for table in comparisons(frame) if table.checkpoint == "best")
+    assert {line.get_label() for line in curve.axes[0].lines} == {"trades"}
+    assert list(curve.axes[0].lines[0].get_xdata()) == [0, 0.1, 0.2]
+    assert [figure is None for figure in others] == [True, False]
 
 
 def test_data_sets_whose_names_differ_in_punctuation_alone_keep_their_own_files(tmp_path):

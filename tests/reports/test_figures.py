@@ -4,13 +4,16 @@ from itertools import pairwise
 
 import pandas as pd
 import pytest
+from figure_texts import overlapping
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from reports_example import METHODS, epochs, results, score
 
+from reports.figures.accuracy import accuracy_bars
+from reports.figures.curves import security_curve
+from reports.figures.source import Source
+from reports.figures.training import training_curves
 from reports.methods import colours
-from reports.plots import accuracy_bars, security_curve, training_curves
-from reports.table import comparison
-from results.errors import HarnessError
+from reports.table import comparison, comparisons
 
 
 def series(figure):
@@ -20,21 +23,13 @@ def series(figure):
     }
 
 
-def overlapping(figure):
-    """The pairs of texts, titles and tick labels whose boxes overlap on the page."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    texts = [axes.title for axes in figure.axes]
-    texts += [text for legend in figure.legends for text in legend.get_texts()]
-    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
-        low, high = sorted(axis.get_view_interval())
-        texts += [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
-    boxes = [
-        (text.get_text(), text.get_window_extent(canvas.get_renderer()))
-        for text in texts
-        if text.get_visible() and text.get_text()
-    ]
-    return [(a, b) for i, (a, box) in enumerate(boxes) for b, other in boxes[i + 1 :] if box.overlaps(other)]
+def curves(history):
+    """The training curves of these epochs, in the table of the same trainings."""
+    frame = results(history["method"].unique(), seeds=history["seed"].unique())
+    frame = frame.drop(columns=["protocol", "params", "train_id"]).merge(
+        history[["method", "seed", "protocol", "params", "train_id"]].drop_duplicates(), on=["method", "seed"]
+    )
+    return training_curves(comparison(frame), Source(frame, history))
 
 
 def test_bar_heights_and_error_bars_are_the_accuracies_and_their_wilson_intervals():
@@ -86,7 +81,7 @@ def test_curves_are_the_validation_accuracies_and_the_dot_is_the_stored_best_epo
     """Whatever the training chose it by: here the highest natural accuracy, which is not the highest robust one."""
     history = epochs(["natural"]).assign(best_epoch=6)
     history.loc[8, "validation_robust"] = 0.9
-    natural, robust, dot = training_curves(history).axes[0].lines
+    natural, robust, dot = curves(history).axes[0].lines
     assert list(robust.get_xdata()) == list(range(1, 13))
     assert list(natural.get_ydata()) == pytest.approx(list(100 * history["validation_natural"]))
     assert list(robust.get_ydata()) == pytest.approx(list(100 * history["validation_robust"]))
@@ -96,26 +91,27 @@ def test_curves_are_the_validation_accuracies_and_the_dot_is_the_stored_best_epo
 
 
 def test_each_method_has_a_panel_and_each_seed_a_curve():
-    figure = training_curves(epochs(seeds=(0, 1)))
+    figure = curves(epochs(seeds=(0, 1)))
     order = ["natural", "pgd-at", "trades", "mart", "pgd-at-ancra", "trades-ancra", "mart-ancra"]
-    assert [axes.get_title() for axes in figure.axes] == order
+    assert [axes.get_title().split("\n")[0] for axes in figure.axes] == order
     assert {len(axes.lines) for axes in figure.axes} == {2 * 3}
 
 
 def test_each_protocol_of_a_method_has_a_panel_that_says_what_differs():
     longer = epochs(["mart"], number=20).assign(protocol="4fee9c", params='{"protocol.epochs": 20}', train_id="longer")
     history = pd.concat([epochs(["mart"]).assign(params='{"protocol.epochs": 12}'), longer])
-    panels = training_curves(history).axes
-    assert [axes.get_title() for axes in panels] == ["mart\n(epochs=12)", "mart\n(epochs=20)"]
+    panels = curves(history).axes
+    assert [axes.get_title().rpartition("\n")[0] for axes in panels] == ["mart\n(epochs=12)", "mart\n(epochs=20)"]
     assert [len(axes.lines[0].get_xdata()) for axes in panels] == [12, 20]
-    assert overlapping(training_curves(history)) == []
+    assert overlapping(curves(history)) == []
 
 
 def test_the_security_curve_goes_from_the_natural_accuracy_over_the_worst_cases_of_the_radii():
-    """In the order of the radii, whatever that of the tables; a masked method is dotted, labels are apart."""
+    """In the order of the radii, whatever that of the rows; a masked method is dotted, labels are apart."""
     radii = {8: "Linf 8/255", 2: "Linf 2/255", 60: "Linf 0.2353"}
-    tables = [comparison(results(draw=draw).assign(threat=threat)) for draw, threat in radii.items()]
-    figure = security_curve(tables)
+    frame = pd.concat([results(draw=draw).assign(threat=threat) for draw, threat in radii.items()])
+    tables = [table for table in comparisons(frame) if table.checkpoint == "best"]
+    figure = security_curve(tables[1], Source(frame, epochs([])))
     lines = {line.get_label(): line for line in figure.axes[0].lines}
     for row in tables[1].rows:
         cells = [next(other for other in table.rows if other.method == row.method).cells for table in tables]
@@ -128,7 +124,7 @@ def test_the_security_curve_goes_from_the_natural_accuracy_over_the_worst_cases_
 
 
 def test_a_single_epoch_is_visible():
-    natural, robust, _ = training_curves(epochs(["mart"], number=1)).axes[0].lines
+    natural, robust, _ = curves(epochs(["mart"], number=1)).axes[0].lines
     assert (natural.get_marker(), robust.get_marker()) == (".", ".")
 
 
@@ -138,8 +134,8 @@ def test_a_method_has_one_colour_in_all_figures_and_its_protocols_are_shades_of_
     palette = colours([*METHODS, "mine"])
     assert len(set(palette.values())) == len(METHODS) + 1
     assert len(set(bars.values())) == len(METHODS) + 1
-    for axes in training_curves(history).axes:
-        assert {line.get_color() for line in axes.lines} == {palette[axes.get_title()]}
+    for axes in curves(history).axes:
+        assert {line.get_color() for line in axes.lines} == {palette[axes.get_title().split("\n")[0]]}
     shades = colours(["trades (beta=1)", "trades (beta=3)", "trades (beta=6)", "mine"])
     assert (shades["trades (beta=1)"], shades["mine"]) == (palette["trades"], palette["mine"])
     assert len(set(shades.values())) == 4
@@ -147,7 +143,7 @@ def test_a_method_has_one_colour_in_all_figures_and_its_protocols_are_shades_of_
 
 def test_no_labels_overlap_with_seven_methods_and_eight_attacks():
     assert overlapping(accuracy_bars(comparison(results()))) == []
-    assert overlapping(training_curves(epochs(number=120))) == []
+    assert overlapping(curves(epochs(number=120))) == []
     varied = [
         results(["trades-ancra"], draw=draw).assign(
             protocol=f"{draw}", train_id=f"{draw}", params=f'{{"beta": {draw}, "aux_weight": {draw}}}'
@@ -161,6 +157,5 @@ def test_no_labels_overlap_with_seven_methods_and_eight_attacks():
     assert figure.legends[0].get_window_extent(canvas.get_renderer()).width <= figure.bbox.width
 
 
-def test_curves_without_an_epoch_say_what_to_run():
-    with pytest.raises(HarnessError, match="no training curves yet: run `harness run"):
-        training_curves(epochs().assign(validation_robust=None))
+def test_without_an_epoch_there_are_no_curves():
+    assert curves(epochs().assign(validation_robust=None)) is None

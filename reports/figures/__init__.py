@@ -1,0 +1,9 @@
+"""Figures of the results, drawn without a display; a method has the same colour in all of them.
+
+Each kind is one row of :data:`reports.figures.catalogue.FIGURES`; ``docs/figures.md`` shows them.
+"""
+
+from reports.figures.catalogue import FIGURES, Drawn, draw
+from reports.figures.source import Source
+
+__all__ = ["FIGURES", "Drawn", "Source", "draw"]
