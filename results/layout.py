@@ -122,7 +122,7 @@ class WorkspaceFiles:
 
     @property
     def reports(self) -> Path:
-        """Tables and plots."""
+        """Tables and figures."""
         return self.root / "reports"
 
     @property

@@ -22,8 +22,6 @@ from results.labels import ball_of, file_label
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_MOST_SETTINGS = 2  # of which every figure is drawn unless some are named: a dozen figures each, a second for three
-
 
 @dataclass(frozen=True)
 class Kind:
@@ -78,7 +76,7 @@ class Drawn:
 def draw(source: Source, names: Sequence[str] = ()) -> Drawn:
     """The figures of these names as ``NAME_SETTING.png`` and ``.pdf``, of the best checkpoint or the one there is.
 
-    Without names, all of them, of at most two settings (:func:`most_of_interest`).
+    Without names, all of them, of one setting (:func:`of_most_interest`): a dozen figures take some seconds.
 
     Raises:
         UnknownName: if there is no such figure.
@@ -87,9 +85,7 @@ def draw(source: Source, names: Sequence[str] = ()) -> Drawn:
         if name not in [kind.name for kind in FIGURES]:
             raise UnknownName("figure", name, [kind.name for kind in FIGURES])
     tables = _one_each(source.tables)
-    chosen = (
-        tables if names else sorted(tables, key=lambda each: (bool(each.trained), -len(each.rows)))[:_MOST_SETTINGS]
-    )
+    chosen = tables if names else [of_most_interest(tables)]
     files: dict[str, bytes] = {}
     lacking: dict[str, str] = {}
     for kind in (each for each in FIGURES if each.name in (names or each.name)):
@@ -103,9 +99,9 @@ def draw(source: Source, names: Sequence[str] = ()) -> Drawn:
     return Drawn(files, lacking, [table.setting for table in tables if table not in chosen])
 
 
-def most_of_interest(tables: Sequence[Comparison]) -> list[Comparison]:
-    """Two of the tables at most: those trained for their threat first, then the largest."""
-    return sorted(tables, key=lambda each: (bool(each.trained), -len(each.rows)))[:_MOST_SETTINGS]
+def of_most_interest(tables: Sequence[Comparison]) -> Comparison:
+    """Of the tables whose methods were trained for their threat, the largest; the first of those."""
+    return min(tables, key=lambda each: (bool(each.trained), -len(each.rows)))
 
 
 def _one_each(tables: Sequence[Comparison]) -> list[Comparison]:

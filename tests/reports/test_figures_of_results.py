@@ -11,7 +11,7 @@ from reports_example import HOSTILE, METHODS, epochs, results
 from reports.figures import FIGURES, Source, draw
 from reports.figures.accuracy import accuracy_bars
 from reports.figures.attacks import overestimation, waterfall
-from reports.figures.catalogue import most_of_interest
+from reports.figures.catalogue import of_most_interest
 from reports.figures.classes import accuracy_by_class
 from reports.figures.curves import steps_curve
 from reports.figures.examples import adversarial_examples
@@ -212,16 +212,19 @@ def test_names_are_text_whatever_they_hold():
     assert len(drawn.files) == 4
 
 
-def test_figures_are_of_two_settings_unless_they_are_named():
-    """Those that were trained for their threat come first, then the largest; what is not drawn is said."""
+def test_figures_are_of_one_setting_unless_they_are_named():
+    """Of the largest that was trained for its threat; what cannot be drawn is said."""
     frames = [results(METHODS[: 1 + number], dataset=f"data{number}") for number in range(3)]
     tables = [comparison(frame) for frame in frames]
-    assert most_of_interest(tables) == [tables[2], tables[1]]
-    assert most_of_interest([tables[0], replace(tables[2], trained=("Linf 0.1",)), tables[1]]) == [tables[1], tables[0]]
+    assert of_most_interest(tables) == tables[2]
+    assert of_most_interest([tables[0], replace(tables[2], trained=("Linf 0.1",)), tables[1]]) == tables[1]
     of = Source(pd.concat(frames), epochs(METHODS), tables)
     named = draw(of, ["waterfall", "classes"])
     assert {name.rpartition(".")[0] for name in named.files} == {f"waterfall_{table.slug}" for table in tables}
     assert (named.lacking, named.left_out) == ({"classes": "labels: harness run --features"}, [])
+    alone = draw(replace(of, history=of.history[:0]))
+    assert {name.split("_")[1] for name in alone.files} == {"data2"}
+    assert alone.left_out == [tables[0].setting, tables[1].setting]
     with pytest.raises(UnknownName, match=r"unknown figure 'waterfal'\. Did you mean 'waterfall'"):
         draw(of, ["waterfal"])
 

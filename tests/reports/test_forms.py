@@ -229,5 +229,5 @@ def _in_order(table, row):
 
 def test_reports_never_import_torch():
     """``harness report`` stays quick."""
-    code = "import reports.choice, reports.plots, reports.write, sys; sys.exit('torch' in sys.modules)"
+    code = "import reports.choice, reports.figures, reports.write, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
