@@ -67,3 +67,13 @@ def test_clusters_that_lie_apart_lie_apart_in_the_map():
     radius = max(np.linalg.norm(found[part::2] - centres[part], axis=1).max() for part in (0, 1))
     assert np.linalg.norm(centres[0] - centres[1]) > radius
     assert np.array_equal(found, embedded(features.astype(np.float32), "tsne", 0))
+
+
+@pytest.mark.slow
+def test_umap_is_another_map_where_it_is_installed():
+    """Compiled for half a minute when it is first called."""
+    pytest.importorskip("umap")
+    features = torch.randn(40, 8, generator=generator("clusters")).numpy() + 8 * (np.arange(40) % 2)[:, None]
+    found = embedded(features.astype(np.float32), "umap", 0)
+    assert (found.shape, found.dtype) == ((40, 2), np.float32)
+    assert np.isfinite(found).all()
