@@ -34,7 +34,7 @@ def read_adversarial(path: Path) -> Adversarial:
             f"{path} is missing: the job was done before adversarial images were kept; "
             f"`harness rm {path.parent.name}` and the same `harness run` make it again"
         ) from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile) as error:
         raise HarnessError(f"{path} is damaged: {error}") from error
     if found.images.ndim != 4 or found.positions.shape != found.images.shape[:1]:
         raise HarnessError(f"{path} is damaged: {found.positions.shape} positions for images {found.images.shape}")

@@ -3,13 +3,15 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC
+from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
-from results.errors import HarnessError
+from results.checksums import check, read_bytes
+from results.errors import Damaged, JobUnreadable
 from results.features import arrays
 from results.files import (
     DIAGNOSE_RESULT,
@@ -45,14 +47,17 @@ def read_job(directory: Path) -> StoredJob:
     ``result.json`` counts before ``failure.json``, which an earlier try may have left. A failed job has no history.
 
     Raises:
-        HarnessError: if a file is missing or damaged or two files disagree; the message names the file.
+        Damaged: if a file is missing or damaged or two files disagree; the message names the file.
+        JobUnreadable: if the job has not finished, or the system does not let a file be read.
     """
     files = JobFiles(directory)
-    spec_text = _bytes(files.spec)
+    if files.result.exists():
+        check(files, files.spec, files.history, files.verdicts)
+    spec_text = read_bytes(files.spec)
     spec = _parse(SPEC, spec_text, files.spec)
     train = spec if isinstance(spec, TrainFile) else spec.train
     if not is_finished(directory):
-        raise HarnessError(f"{files.result} is missing: the job has not finished; `harness run` resumes it")
+        raise JobUnreadable(f"{files.result} is missing: the job has not finished; `harness run` resumes it")
     common: dict[str, Any] = {
         "id": files.id,
         "kind": spec.kind,
@@ -74,7 +79,7 @@ def read_job(directory: Path) -> StoredJob:
 
 
 def _failed(files: JobFiles, common: dict[str, Any]) -> StoredJob:
-    failure = _parse(FAILURE, _bytes(files.failure), files.failure)
+    failure = _parse(FAILURE, read_bytes(files.failure), files.failure)
     return StoredJob(
         **common,
         state="failed",
@@ -87,11 +92,11 @@ def _failed(files: JobFiles, common: dict[str, Any]) -> StoredJob:
 
 
 def _trained(files: JobFiles, common: dict[str, Any]) -> StoredJob:
-    result = _parse(TRAIN_RESULT, _bytes(files.result), files.result)
+    result = _parse(TRAIN_RESULT, read_bytes(files.result), files.result)
     epochs = list(_history(files.history))
     if [epoch.epoch for epoch in epochs] != list(range(1, result.epochs + 1)):
         found = ", ".join(str(epoch.epoch) for epoch in epochs)
-        raise HarnessError(
+        raise Damaged(
             f"{files.history} must hold the epochs 1 to {result.epochs} once each and in order "
             f"(as result.json says), got {found or 'none'}"
         )
@@ -106,10 +111,10 @@ def _trained(files: JobFiles, common: dict[str, Any]) -> StoredJob:
 
 
 def _evaluated(files: JobFiles, common: dict[str, Any], spec: EvaluateFile) -> StoredJob:
-    result = _parse(EVALUATE_RESULT, _bytes(files.result), files.result)
-    verdicts = _verdicts(files.verdicts)
+    result = _parse(EVALUATE_RESULT, read_bytes(files.result), files.result)
+    verdicts = read_verdicts(files.verdicts)
     if (len(verdicts), verdicts.sum()) != (result.examples, result.correct):
-        raise HarnessError(
+        raise Damaged(
             f"{files.verdicts} has {verdicts.sum()} of {len(verdicts)} examples correct, "
             f"but result.json says {result.correct} of {result.examples}"
         )
@@ -130,7 +135,7 @@ def _evaluated(files: JobFiles, common: dict[str, Any], spec: EvaluateFile) -> S
 
 
 def _diagnosed(files: JobFiles, common: dict[str, Any], spec: DiagnoseFile) -> StoredJob:
-    result = _parse(DIAGNOSE_RESULT, _bytes(files.result), files.result)
+    result = _parse(DIAGNOSE_RESULT, read_bytes(files.result), files.result)
     diagnosis = StoredDiagnosis(
         train_id=spec.train_id,
         checkpoint=spec.checkpoint,
@@ -143,13 +148,13 @@ def _diagnosed(files: JobFiles, common: dict[str, Any], spec: DiagnoseFile) -> S
 
 
 def _described(files: JobFiles, common: dict[str, Any], spec: FeaturesFile) -> StoredJob:
-    result, content = _parse(FEATURES_RESULT, _bytes(files.result), files.result), _bytes(files.features)
+    result, content = _parse(FEATURES_RESULT, read_bytes(files.result), files.result), read_bytes(files.features)
     try:
         found = arrays(content)
     except ValueError as error:
-        raise HarnessError(f"{files.features} is damaged: {error}") from error
+        raise Damaged(f"{files.features} is damaged: {error}") from error
     if len(found["labels"]) != result.images:
-        raise HarnessError(f"{files.features} has {len(found['labels'])} images, but result.json says {result.images}")
+        raise Damaged(f"{files.features} has {len(found['labels'])} images, but result.json says {result.images}")
     features = StoredFeatures(
         train_id=spec.train_id, checkpoint=spec.checkpoint, embedding=spec.embedding, arrays=content
     )
@@ -158,7 +163,7 @@ def _described(files: JobFiles, common: dict[str, Any], spec: FeaturesFile) -> S
 
 def _done(files: JobFiles, result: Result) -> dict[str, Any]:
     if result.id != files.id:
-        raise HarnessError(f"{files.result} is of job {result.id}: its directory must bear that name")
+        raise Damaged(f"{files.result} is of job {result.id}: its directory must bear that name")
     return {
         "state": "done",
         "started": _utc(result.started),
@@ -172,32 +177,26 @@ def _done(files: JobFiles, result: Result) -> dict[str, Any]:
 
 
 def _history(path: Path) -> Iterator[StoredEpoch]:
-    for number, text in enumerate(_bytes(path).splitlines(), start=1):
+    for number, text in enumerate(read_bytes(path).splitlines(), start=1):
         line = _parse(LINE, text, path, f" line {number}")
         yield StoredEpoch(**{name: getattr(line, name) for name in Line.model_fields})
 
 
-def _verdicts(path: Path) -> Verdicts:
+def read_verdicts(path: Path) -> Verdicts:
+    """The ``verdicts.npy`` of a finished evaluation: one bool for each example.
+
+    Raises:
+        Damaged: if the file is missing or holds something else, such as pickled objects, which are not read.
+    """
+    content = BytesIO(read_bytes(path))
     try:
-        verdicts = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except (OSError, ValueError, EOFError) as error:
-        raise HarnessError(f"{path} is damaged: {error}") from error
+        verdicts = np.load(content, allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError, MemoryError, RecursionError) as error:
+        what = "it is no array of numbers" if "pickle" in str(error) else error
+        raise Damaged(f"{path} is damaged: {what}") from error
     if not isinstance(verdicts, np.ndarray) or verdicts.dtype != np.bool_ or verdicts.ndim != 1:
-        raise HarnessError(f"{path} must hold one bool an example, got {getattr(verdicts, 'dtype', type(verdicts))}")
+        raise Damaged(f"{path} must hold one bool an example, got {getattr(verdicts, 'dtype', type(verdicts))}")
     return verdicts
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise _missing(path) from None
-
-
-def _missing(path: Path) -> HarnessError:
-    return HarnessError(f"{path} is missing: the job directory was copied only in part, or is not one")
 
 
 def _parse(adapter: TypeAdapter[T], text: bytes, path: Path, where: str = "") -> T:
@@ -206,7 +205,7 @@ def _parse(adapter: TypeAdapter[T], text: bytes, path: Path, where: str = "") ->
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise HarnessError(f"{path}{where} is damaged: {key + ': ' if key else ''}{first['msg']}") from error
+        raise Damaged(f"{path}{where} is damaged: {key + ': ' if key else ''}{first['msg']}") from error
 
 
 def _utc(time: AwareDatetime) -> str:

@@ -8,6 +8,14 @@ class HarnessError(Exception):
     """Something the user can fix: the command line prints it without a traceback and exits with 2."""
 
 
+class JobUnreadable(HarnessError):
+    """A file of one job cannot be read: that job alone is concerned."""
+
+
+class Damaged(JobUnreadable):
+    """A file of a finished job is not what its worker left: the job must be done again, and may be."""
+
+
 class CodeFailed(HarnessError):
     """Code that the user brought (a model, a plugin) failed with an error, whose traceback is worth keeping."""
 

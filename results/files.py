@@ -82,7 +82,7 @@ class FeaturesFile(File):
 
 
 class Result(File):
-    """What every ``result.json`` says."""
+    """What every ``result.json`` says; ``files`` are SHA-256 sums (:mod:`results.checksums`), none in old ones."""
 
     id: str
     started: AwareDatetime
@@ -91,6 +91,7 @@ class Result(File):
     device: str
     versions: dict[str, Any]
     code: str | None
+    files: dict[str, str] = {}
 
 
 class TrainResult(Result):

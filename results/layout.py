@@ -95,6 +95,18 @@ class JobFiles:
         """The folder of the adversarial images found so far."""
         return self.state / "adversarial"
 
+    @property
+    def outcome(self) -> tuple[Path, ...]:
+        """What is left of a finished job beside ``result.json``, which has the checksums; no kind of job has all."""
+        weights = (self.weights("best"), self.weights("last"))
+        return (self.spec, self.history, self.verdicts, self.adversarial, *weights)
+
+    @property
+    def every(self) -> tuple[Path, ...]:
+        """All files that a job may have."""
+        about = (self.command, self.result, self.failure, self.progress, self.lock, self.log)
+        return (*self.outcome, *about, self.training_state, self.evaluation_state)
+
     def weights(self, checkpoint: str) -> Path:
         """The weights of the checkpoint ``best`` or ``last`` of a training."""
         return self.directory / f"{checkpoint}.safetensors"

@@ -1,25 +1,28 @@
 """The store: one database of finished jobs, and the only module that opens it."""
 
+import os
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryDirectory
-from typing import Any, Self
+from typing import Self
 
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, delete, event, inspect, make_url, select, text
-from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+from filelock import FileLock, Timeout
+from sqlalchemy import Connection, Engine, delete, inspect, select, text
+from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.orm import Session
 
+from results.engines import REBUILD, engine_for, file_of, read_only, remedy, url_of, use_wal
 from results.errors import HarnessError
 from results.migrations import HEAD
 from results.schema import StoredJob
 
-# How long a process waits for another's transaction; each takes milliseconds.
-_PATIENCE_MS = 60_000
+_TOGETHER = 200  # jobs that are stored in one transaction
 _JOB_PREFIXES = ("train-", "evaluate-", "diagnose-", "features-")
 
 
@@ -51,14 +54,14 @@ class Store:
     def open(cls, place: Path | str, *, create: bool = True) -> Self:
         """The store in the SQLite file ``place``, or in the database of an SQLAlchemy URL.
 
-        A missing file is made (with its folders) unless ``create`` is false, and an older schema is brought up to
-        date.
+        A missing or empty file is made a database (with its folders) unless ``create`` is false, and an older schema is
+        brought up to date. Without ``create``, what lies where nothing can be written is read all the same.
 
         Raises:
             HarnessError: if the file is missing, is no database or not ours, or is newer than this code.
         """
-        url = _url(place)
-        file = _file(url)
+        url = url_of(place)
+        file = file_of(url)
         if file is not None and not file.exists():
             if not create:
                 raise HarnessError(
@@ -71,8 +74,9 @@ class Store:
                 raise HarnessError(
                     f"the folder {file.parent} cannot be made: {error}; name another workspace"
                 ) from error
-        store = cls(_engine(url))
-        store._bring_up_to_date()
+        archived = not create and file is not None and not os.access(file.parent, os.W_OK)
+        store = cls(engine_for(url, archived=archived))
+        store._bring_up_to_date(create=create, archived=archived)
         return store
 
     @contextmanager
@@ -94,11 +98,11 @@ class Store:
         except DatabaseError as error:
             if type(error) not in (DatabaseError, OperationalError):
                 raise
-            raise HarnessError(f"database {self._name} cannot be used: {error.orig}") from error
+            raise HarnessError(f"database {self._name} cannot be used: {error.orig}{remedy(error.orig)}") from error
 
     @property
     def _name(self) -> str:
-        return str(_file(self._engine.url) or self._engine.url)
+        return str(file_of(self._engine.url) or self._engine.url)
 
     def ingest(self, directory: Path) -> bool:
         """Store the finished job in ``directory``; true if that changed anything.
@@ -109,7 +113,12 @@ class Store:
         Raises:
             HarnessError: if the job has not finished, or a file is missing, damaged or disagrees with another.
         """
-        return self._ingest(directory) is not None
+        from results.directory import read_job
+
+        with self.reading() as session:
+            if session.scalar(select(StoredJob.state).where(StoredJob.id == directory.name)) == "done":
+                return False
+        return self._add([read_job(directory)]) != ["unchanged"]
 
     def ingest_all(self, jobs_root: Path) -> Ingested:
         """Store every finished job under ``jobs_root`` (``WORKSPACE/jobs``), in the order of their ids.
@@ -119,18 +128,28 @@ class Store:
         Raises:
             HarnessError: if ``jobs_root`` is no directory.
         """
-        from results.directory import is_finished
+        from results.directory import is_finished, read_job
 
         if not jobs_root.is_dir():
             raise HarnessError(f"{jobs_root} is not a directory of jobs: `harness run` makes one in WORKSPACE/jobs")
+        with self.reading() as session:
+            known = set(session.scalars(select(StoredJob.id).where(StoredJob.state == "done")))
         counts: Counter[str] = Counter()
-        broken = []
-        for directory in sorted(path for path in jobs_root.iterdir() if path.name.startswith(_JOB_PREFIXES)):
-            try:
-                outcome = (self._ingest(directory) or "unchanged") if is_finished(directory) else "unfinished"
-                counts[outcome] += 1
-            except HarnessError as error:
-                broken.append(str(error))
+        broken: list[str] = []
+        directories = sorted(path for path in jobs_root.iterdir() if path.name.startswith(_JOB_PREFIXES))
+        for start in range(0, len(directories), _TOGETHER):
+            jobs = []
+            for directory in directories[start : start + _TOGETHER]:
+                try:
+                    if not is_finished(directory):
+                        counts["unfinished"] += 1
+                    elif directory.name in known:
+                        counts["unchanged"] += 1
+                    else:
+                        jobs.append(read_job(directory))
+                except HarnessError as error:
+                    broken.append(str(error))
+            counts.update(self._add(jobs))
         return Ingested(**counts, broken=tuple(broken))
 
     def remove(self, ids: Collection[str]) -> None:
@@ -139,30 +158,20 @@ class Store:
             for job_id in ids:
                 session.execute(delete(StoredJob).where(StoredJob.id == job_id))
 
-    def _ingest(self, directory: Path) -> str | None:
-        """The state that was stored, or None where nothing had to be."""
-        from results.directory import read_job
-
-        with self.reading() as session:
-            if session.scalar(select(StoredJob.state).where(StoredJob.id == directory.name)) == "done":
-                return None
-        job = read_job(directory)
-        state = job.state
+    def _add(self, jobs: Sequence[StoredJob]) -> list[str]:
+        """Store the jobs in one transaction: for each the state it was stored in, or ``unchanged``."""
         with self._writing() as session:
-            stored = session.get(StoredJob, job.id)
-            if stored is not None:
-                if stored.state == "done" or (stored.state, stored.finished) == (state, job.finished):
-                    return None
-                session.delete(stored)
-                session.flush()
-            session.add(job)
-        return state
+            known = session.scalars(select(StoredJob).where(StoredJob.id.in_([job.id for job in jobs])))
+            stored = {job.id: job for job in known}
+            return [_add(session, job, stored.get(job.id)) for job in jobs]
 
-    def _bring_up_to_date(self) -> None:
+    def _bring_up_to_date(self, *, create: bool, archived: bool) -> None:
         with self._user_errors(), self._engine.connect() as connection:
             revision = _revision(connection, self._name)
         if revision == HEAD:
             return
+        if revision is None and not create:
+            raise HarnessError(f"database {self._name} is empty: {REBUILD}")
         from results.migrations.upgrade import known_revisions, upgrade
 
         if revision is not None and revision not in known_revisions():
@@ -170,11 +179,28 @@ class Store:
                 f"database {self._name} is at schema {revision!r}, which this version of the harness does not know "
                 f"(its newest is {HEAD!r}): upgrade the harness, or name another database"
             )
+        if archived:
+            raise HarnessError(
+                f"database {self._name} is at an older schema, and its folder cannot be written: "
+                "copy the workspace to where it can be brought up to date"
+            )
         with self._user_errors():
             if self._engine.dialect.name == "sqlite":
-                _use_wal(self._engine)
+                use_wal(self._engine)
             with self._engine.execution_options(writes=True).begin() as connection:
                 upgrade(connection)
+
+
+def _add(session: Session, job: StoredJob, stored: StoredJob | None) -> str:
+    """Put the job in the place of what is stored, unless that is done or the same: the new state, or ``unchanged``."""
+    state = job.state
+    if stored is not None:
+        if stored.state == "done" or (stored.state, stored.finished) == (state, job.finished):
+            return "unchanged"
+        session.delete(stored)
+        session.flush()
+    session.add(job)
+    return state
 
 
 def rebuild(path: Path, jobs_root: Path) -> tuple[Ingested, Path | None]:
@@ -187,14 +213,25 @@ def rebuild(path: Path, jobs_root: Path) -> tuple[Ingested, Path | None]:
     Raises:
         HarnessError: if ``jobs_root`` is no directory, or the database cannot be read or written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
-        new = Path(scratch) / path.name
+    with _scratch(path) as scratch:
+        new = scratch / path.name
         counts = Store.open(new).ingest_all(jobs_root)
         kept = _keep(path) if path.exists() else None
         _copy(new, path)
     Store.open(path).ingest_all(jobs_root)  # what a run still going on has finished since
     return counts, kept
+
+
+@contextmanager
+def _scratch(path: Path) -> Iterator[Path]:
+    """A folder beside ``path``, removed afterwards; those that killed processes left behind are removed first."""
+    prefix = f".{path.name}-"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f"{prefix}*/"):
+        with suppress(Timeout), FileLock(left / "lock", timeout=0):
+            rmtree(left)
+    with TemporaryDirectory(prefix=prefix, dir=path.parent) as made, FileLock(Path(made) / "lock"):
+        yield Path(made)
 
 
 def _keep(path: Path) -> Path:
@@ -213,57 +250,11 @@ def _keep(path: Path) -> Path:
 
 def _copy(source: Path, target: Path) -> None:
     """Make ``target`` hold what ``source`` holds, in one SQLite transaction; ``source`` is only read."""
-    read_only = f"{source.absolute().as_uri()}?mode=ro"
     try:
-        with closing(sqlite3.connect(read_only, uri=True)) as old, closing(sqlite3.connect(target)) as new:
+        with closing(read_only(source)) as old, closing(sqlite3.connect(target)) as new:
             old.backup(new)
     except sqlite3.OperationalError as error:
         raise HarnessError(f"database {source} cannot be copied to {target}: {error}") from error
-
-
-def _url(place: Path | str) -> URL:
-    if isinstance(place, Path) or "://" not in place:
-        return URL.create("sqlite", database=str(place))
-    try:
-        url = make_url(place)
-        url.get_dialect().import_dbapi()
-    except (ArgumentError, ImportError) as error:
-        raise HarnessError(f"database must be a file or an SQLAlchemy URL, got {place!r}: {error}") from error
-    return url
-
-
-def _file(url: URL) -> Path | None:
-    """The file of an SQLite URL; None for other databases and for SQLite in memory."""
-    in_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
-    return Path(str(url.database)) if in_file else None
-
-
-def _engine(url: URL) -> Engine:
-    engine = create_engine(url, poolclass=NullPool if _file(url) else None)
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _set_up_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _set_up_sqlite(connection: Any, _record: object) -> None:
-    connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
-    connection.execute("PRAGMA foreign_keys = ON")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    """A transaction that will write locks at its start: one that turns from reading to writing may fail at once."""
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _use_wal(engine: Engine) -> None:
-    """Let readers read while one process writes; kept in the file, so said once, and only of a file that is ours.
-
-    SQLite does not wait for the lock that this needs: who does not get it leaves it to the process that has it.
-    """
-    with closing(engine.raw_connection()) as connection, suppress(sqlite3.OperationalError):
-        connection.cursor().execute("PRAGMA journal_mode = WAL")
 
 
 def _revision(connection: Connection, name: str) -> str | None:

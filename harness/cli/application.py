@@ -1,5 +1,6 @@
 """What the commands share: the application, their options, and how errors are shown."""
 
+import errno
 import shlex
 import sys
 import traceback
@@ -7,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -68,22 +69,47 @@ Plugins = Annotated[
     typer.Option("--plugin", help="A Python file with your own methods, models, data sets or attacks; repeatable."),
 ]
 RUNS, DATA = Path("runs"), Path("data")
+_NOT_A_FOLDER = ": a file is in the place of a folder; move it away"
+_REMEDIES = {
+    errno.ENOSPC: ": free some space, and the same command goes on",
+    errno.EDQUOT: ": free some space, and the same command goes on",
+    errno.EROFS: ": name a place that can be written, with --workspace or --data-root",
+    errno.EACCES: ": name a place that can be written, with --workspace or --data-root",
+    errno.EEXIST: _NOT_A_FOLDER,
+    errno.ENOTDIR: _NOT_A_FOLDER,
+}
 
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Print a HarnessError without a traceback; that of a user's own code is kept in a file, which is named."""
+    """Print a HarnessError, or what the operating system refused, in one line.
+
+    The traceback of a user's own code is kept in a file, which is named; so is that of the latter.
+    """
     try:
         yield
     except HarnessError as error:
-        kept = f" (traceback: {_kept(error)})" if isinstance(error, CodeFailed) else ""
-        Console(stderr=True).print(f"error: {error}{kept}", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
+        _end(str(error), error.error if isinstance(error, CodeFailed) else None)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        _end(f"{where}{error.strerror}{_REMEDIES.get(error.errno, '')}", error)
 
 
-def _kept(error: CodeFailed) -> str:
-    with NamedTemporaryFile("w", prefix="harness-", suffix=".log", delete=False, encoding="utf-8") as file:
-        file.writelines(traceback.format_exception(error.error))
+def _end(message: str, error: BaseException | None) -> NoReturn:
+    kept = f" (traceback: {_kept(error)})" if error else ""
+    Console(stderr=True).print(f"error: {message}{kept}", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(2)
+
+
+def _kept(error: BaseException) -> str:
+    lines = traceback.format_exception(error)
+    try:
+        with NamedTemporaryFile("w", prefix="harness-", suffix=".log", delete=False, encoding="utf-8") as file:
+            file.writelines(lines)
+    except OSError:  # the disk for such files may be the full one
+        return "nowhere to keep it"
     return file.name
 
 

@@ -25,6 +25,7 @@ from harness.cli.application import (
     typed,
 )
 from harness.cli.show import show_plan, show_report
+from results.errors import JobUnreadable
 from results.layout import WorkspaceFiles
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def run(
     here = Workspace.at(workspace, dataset, data_root, plugin or [], typed())
     key = key_of(here, words)
     done = recall(here, key) if key and not dry_run else None
-    if done:
+    if done and _is_stored(here, done):
         _show_done(here, done, WorkspaceFiles(workspace), quiet=quiet)
         return
     pool, jobs, described = _plan(here, words, executor, workers)
@@ -127,6 +128,22 @@ def run(
         remember(here, key, [job.id for job in jobs], evaluated, written, described)
 
 
+def _is_stored(here: "Workspace", done: "Done") -> bool:
+    """Whether the database has all of that call; it is told of what it lacks, where that is not damaged."""
+    from harness.run.calls import is_current
+    from results.store import Store
+
+    if is_current(here, done):
+        return True
+    store = Store.open(here.database)
+    try:
+        for job in done.jobs:
+            store.ingest(here.job(job).directory)
+    except JobUnreadable:
+        return False
+    return True
+
+
 def _show_done(here: "Workspace", done: "Done", shown: WorkspaceFiles, *, quiet: bool) -> None:
     """What a call prints that has nothing to do; ``shown`` is the workspace as the user wrote it."""
     from harness.run.calls import is_current
@@ -137,9 +154,6 @@ def _show_done(here: "Workspace", done: "Done", shown: WorkspaceFiles, *, quiet:
         console.print(done.description, markup=False, highlight=False, soft_wrap=True)
         console.print(f"{len(done.jobs)} jobs, {len(done.jobs)} done before", highlight=False)
     written = [shown.reports / name for name in done.written] if is_current(here, done) else None
-    if written is None:
-        for job in done.jobs:
-            store.ingest(here.job(job).directory)
     show_report(console, store, shown, done.evaluated, written)
 
 

@@ -1,6 +1,7 @@
 """The commands for single jobs."""
 
 import shutil
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,9 +30,9 @@ def show(job: _Job, workspace: WorkspacePath = RUNS) -> None:
     typer.echo(f"{state.id}: {state.title}\n{state.state}{': ' * bool(state.detail)}{state.detail}")
     for title, path in (("asked for by", files.command), ("spec", files.spec), ("result", files.result)):
         if path.exists():
-            typer.echo(f"\n{title} ({path}):\n{path.read_text(encoding='utf-8').strip()}")
+            typer.echo(f"\n{title} ({path}):\n{_text(path).strip()}")
     if files.log.exists():
-        lines = files.log.read_text(encoding="utf-8").splitlines()[-_LOG_LINES:]
+        lines = _text(files.log).splitlines()[-_LOG_LINES:]
         typer.echo("\n".join((f"\nend of the log ({files.log}):", *lines)))
 
 
@@ -44,7 +45,7 @@ def retry(workspace: WorkspacePath = RUNS) -> None:
     from harness.run.status import every_job
 
     open_jobs = [files for files in every_job(workspace) if not files.result.exists()]
-    commands = dict.fromkeys(files.command.read_text(encoding="utf-8") for files in open_jobs if files.command.exists())
+    commands = dict.fromkeys(_text(files.command) for files in open_jobs if files.command.is_file())
     if not commands:
         typer.echo("nothing to try again" if not open_jobs else f"no command is known for {open_jobs[0].id}")
         return
@@ -52,13 +53,21 @@ def retry(workspace: WorkspacePath = RUNS) -> None:
     raise typer.Exit(max(codes))
 
 
+def _text(path: Path) -> str:
+    """What is in a job's file, as far as it is text."""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else f"({path.name} is no file)"
+
+
 def _again(command: str) -> int:
     """Run a kept command in this process: its exit code."""
     import contextlib
     import shlex
 
-    place, words = (shlex.split(line)[1:] for line in command.splitlines())
     typer.echo(command.strip())
+    try:
+        place, words = (shlex.split(line)[1:] for line in command.splitlines())
+    except ValueError:
+        raise HarnessError(f"this is no command that `harness run` kept: {command.strip()!r}") from None
     with contextlib.chdir(place[0]):
         return int(app(words, standalone_mode=False) or 0)
 

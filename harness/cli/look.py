@@ -33,7 +33,7 @@ def status(workspace: WorkspacePath = RUNS) -> None:
     for state in states:
         if state.state == "running":
             typer.echo(f"{state.state}  {state.id}  {state.title}  {state.detail}")
-        elif state.state == "failed":
+        elif state.state in ("failed", "damaged"):
             log = files.job(state.id).log
             typer.echo(f"{state.state}  {state.id}  {state.title}\n        {state.detail}\n        {log}")
 

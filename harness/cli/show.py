@@ -68,19 +68,17 @@ def show_report(
         return []
     choice = choice or Choice()
     chosen = choose(frame, choice)
+    epochs = history(store) if written is None else None
+    for table in (tables := grids(chosen, epochs, choice)):
+        console.print(to_terminal(table))
     if written is None:
         from reports.write import write
 
-        epochs = history(store)
-        tables = grids(chosen, epochs, choice)
+        assert epochs is not None
         drawn = _draw(chosen, epochs, choice, store, workspace) if choice.pictured else None
+        if drawn:
+            _show_missing(console, drawn)
         written = write(tables, drawn.files if drawn else {}, workspace.reports)
-    else:
-        tables, drawn = grids(chosen, None, choice), None
-    for table in tables:
-        console.print(to_terminal(table))
-    if drawn:
-        _show_missing(console, drawn)
     console.print(f"database: {workspace.database}", f"tables and plots: {workspace.reports}", sep="\n")
     console.print(*(f"  {path.name}" for path in written), sep="\n", highlight=False)
     return written

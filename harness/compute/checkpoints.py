@@ -1,17 +1,20 @@
 """Weights and training state in files that are whole or not there at all."""
 
 import logging
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Collection, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from harness.api.errors import HarnessError
-from harness.compute.files import write_atomically
-from harness.compute.weight_files import read_weights
+from harness.compute.files import aside, write_atomically
+from harness.compute.memory import ran_out
+from harness.compute.weight_files import read_weights, reason
 from harness.compute.wrappings import difference, misfit, tied, unwrapped
 
 log = logging.getLogger("harness")
@@ -20,7 +23,7 @@ log = logging.getLogger("harness")
 def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
     """A state dict as safetensors, on the CPU."""
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
-    write_atomically(path, lambda part: save_file(state, part))
+    write_atomically(path, lambda part: part.write_bytes(save(state)))
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
@@ -51,12 +54,34 @@ def load_weights(path: Path, model: nn.Module) -> None:
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """Everything that training needs to go on, as tensors and plain values."""
-    write_atomically(path, lambda part: torch.save(dict(state), part))
+    content = BytesIO()  # torch, writing a file itself, does not say that the disk is full
+    torch.save(dict(state), content)
+    write_atomically(path, lambda part: part.write_bytes(content.getbuffer()))
 
 
-def load_state(path: Path, device: torch.device) -> dict[str, Any] | None:
-    """The saved training state, or None when there is none yet."""
+def load_state(path: Path, device: torch.device, names: Collection[str]) -> dict[str, Any] | None:
+    """The saved state, which must hold ``names``; None when there is none yet, or none that can be used.
+
+    ``torch.save`` writes a CRC-32 of each part of its archive, which ``torch.load`` does not look at: here they are
+    checked. No code in the file is run. What cannot be used is moved aside, with a warning, and the work starts afresh.
+    """
     if not path.is_file():
         return None
-    state: dict[str, Any] = torch.load(path, device, weights_only=True)
+    try:
+        _check_sums(path)
+        state = torch.load(path, device, weights_only=True)
+        if not isinstance(state, dict) or not state.keys() >= set(names):
+            raise HarnessError("it holds something else")
+    except Exception as error:  # there is no common base of what damage raises
+        if isinstance(error, OSError) or ran_out(error):
+            raise
+        log.warning("%s cannot be resumed from: %s; starting afresh", path, reason(error))
+        aside(path)
+        return None
     return state
+
+
+def _check_sums(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        if broken := archive.testzip():
+            raise HarnessError(f"{broken} has another checksum than it says")

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 
@@ -16,6 +17,12 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def aside(path: Path) -> Path:
+    """Give what is at ``path`` the first free of the names ``path.damaged``, ``path.damaged1``, ...: that name."""
+    names = (path.with_name(f"{path.name}.damaged{number or ''}") for number in count())
+    return path.rename(next(name for name in names if not os.path.lexists(name)))
 
 
 def save_text(path: Path, text: str) -> None:

@@ -60,7 +60,7 @@ def read_weights(path: Path) -> Any:
     except HarnessError:
         raise
     except Exception as error:  # there is no common base of what damage raises
-        raise HarnessError(f"weights file {path} cannot be read: {str(error).partition('. ')[0]}") from error
+        raise HarnessError(f"weights file {path} cannot be read: {reason(error)}") from error
 
 
 def refuse_objects(path: Path, objects: str) -> HarnessError:
@@ -69,6 +69,14 @@ def refuse_objects(path: Path, objects: str) -> HarnessError:
         f"weights file {path} holds more than weights (a pickled {objects}), "
         f"and reading that could run any code. {_SAVE}"
     )
+
+
+def reason(error: Exception) -> str:
+    """Why torch could not load a file, in one sentence and without its advice to run what is in it."""
+    named = re.search(r"GLOBAL (\S+)", str(error))
+    if named:
+        return f"it names {named[1]}, and to load that could run any code"
+    return str(error).partition(". ")[0].partition("\n")[0] or type(error).__name__
 
 
 def _something_else(path: Path, head: bytes) -> str | None:

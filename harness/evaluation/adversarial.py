@@ -1,13 +1,17 @@
 """The adversarial images that verdicts rest on, kept batch by batch: an evaluation goes on where it stopped."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from harness.compute.files import write_atomically
+from harness.api.errors import HarnessError
+from harness.compute.files import aside, write_atomically
 from results.adversarial import Adversarial, read_adversarial
+
+log = logging.getLogger("harness")
 
 
 class AdversarialParts:
@@ -24,6 +28,17 @@ class AdversarialParts:
         if len(positions):
             found = Adversarial(positions.cpu().numpy(), images.detach().float().cpu().numpy())
             _save(self.folder / f"{int(positions.min())}.npz", found)
+
+    def are_whole(self) -> bool:
+        """Whether all that was kept can be read; what cannot is kept aside, with a warning."""
+        whole = True
+        for part in self.folder.glob("*.npz"):
+            try:
+                read_adversarial(part)
+            except HarnessError as error:
+                log.warning("%s; kept as %s", error, aside(part).name)
+                whole = False
+        return whole
 
     def gather(self, path: Path, verdicts: Tensor, image: torch.Size) -> None:
         """Write all that was kept of examples that ``verdicts`` bool (N,) call broken; one ``image`` is (C, H, W)."""

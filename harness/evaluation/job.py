@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from harness.api.data import Data, Split
+from harness.api.errors import HarnessError
 from harness.api.specs import EvaluateSpec, Sibling, TrainSpec
 from harness.api.threat import Threat
 from harness.attacks import resolve
@@ -16,6 +17,7 @@ from harness.evaluation.judge import Examples, Report, judge
 from harness.evaluation.judgement import Judgement
 from harness.evaluation.stand_ins import stand_ins_for
 from harness.training.models import build_method, trained_model
+from results.checksums import check
 from results.layout import JobFiles
 
 
@@ -32,6 +34,8 @@ def evaluate_job(
     examples, threat = examples_of(data.test.head(spec.test_examples)), Threat.of(spec.threat)
     declared = build_method(spec.train).attack_views(model)
     parts = AdversarialParts(files.adversarial_state)
+    if not parts.are_whole():
+        files.evaluation_state.unlink(missing_ok=True)
     judgement = judge(
         model,
         examples,
@@ -79,8 +83,17 @@ def outcome_of(judgement: Judgement) -> dict[str, Any]:
 
 
 def checkpoint_model(train: TrainSpec, files: JobFiles, checkpoint: str, data: Data) -> nn.Module:
-    """The model of the finished training job ``files``, in evaluation mode."""
-    return trained_model(train, data, files.weights(checkpoint)).eval()
+    """The model of the finished training job ``files``, in evaluation mode.
+
+    Raises:
+        HarnessError: if the weights are missing, damaged, or of another architecture.
+    """
+    weights = files.weights(checkpoint)
+    try:
+        check(files, weights)
+        return trained_model(train, data, weights).eval()
+    except HarnessError as error:
+        raise HarnessError(f"{error}: delete {files.result}, and `harness run` trains this model again") from error
 
 
 def examples_of(split: Split) -> Examples:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,7 +70,7 @@ class _Progress:
 
     @classmethod
     def load(cls, path: Path | None) -> "_Progress | None":
-        saved = load_state(path, torch.device("cpu")) if path else None
+        saved = load_state(path, torch.device("cpu"), [each.name for each in fields(cls)]) if path else None
         if saved is None:
             return None
         return cls(Judgement(**saved.pop("judgement")), **saved)

@@ -26,6 +26,7 @@ from harness.run.worker import provenance, save_verdicts
 from harness.run.workspace import Workspace
 from harness.trust.diagnose import outcome_of as diagnosis_of
 from harness.version import EVALUATION_NUMERICS
+from results.checksums import sealed
 from results.store import Store
 
 
@@ -117,5 +118,5 @@ def _keep(
         **provenance(torch.device(found.device)),
         **outcome,
     }
-    save_text(files.result, json.dumps(result, indent=1))
+    save_text(files.result, sealed(result, files))
     return files.id

@@ -1,11 +1,10 @@
 """How long the rest of a run will take, by what jobs like those that are left have taken; read without torch."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
-from harness.run.status import read_progress
+from harness.run.status import read_progress, read_result
 from results.layout import WorkspaceFiles
 
 _MINUTE, _LONG = 60, 2 * 3600  # seconds
@@ -60,13 +59,13 @@ class Pace:
                 self.learn(job)
 
     def learn(self, job: Timed) -> None:
-        """Take note, once, of a job that is done; one whose outcome was copied says nothing of others."""
+        """Take note, once, of a job that is done; one whose outcome was copied, or is damaged, says nothing of others."""
         if job.id in self._learnt:
             return
         self._learnt.add(job.id)
         self.waiting[job.kinds] -= 1
-        result = json.loads(self.workspace.job(job.id).result.read_text(encoding="utf-8"))
-        if "same_as" not in result:
+        result = read_result(self.workspace.job(job.id))
+        if "seconds" in result and "same_as" not in result:
             for key in job.kinds:
                 self._taken[key][0] += result["seconds"]
                 self._taken[key][1] += 1

@@ -1,6 +1,5 @@
 """How a run shows itself: a live display on a terminal, plain lines elsewhere, nothing when quiet."""
 
-import json
 import time
 from collections.abc import Sequence
 
@@ -10,7 +9,7 @@ from rich.text import Text
 
 from harness.plan.graph import Job
 from harness.run.pace import Left, Pace
-from harness.run.status import describe, read_progress
+from harness.run.status import describe, read_progress, read_result
 from harness.run.workspace import Workspace
 from results.layout import JobFiles
 
@@ -159,7 +158,7 @@ def _after(left: Left) -> str:
 
 
 def _outcome(files: JobFiles) -> str:
-    result = json.loads(files.result.read_text())
+    result = read_result(files)
     seconds = f"{result['seconds']:.0f} s"
     if "examples" in result:
         return f"{100 * result['correct'] / max(result['examples'], 1):.2f} % of {result['examples']} right, {seconds}"

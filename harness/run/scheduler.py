@@ -6,12 +6,15 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from harness.api.errors import HarnessError
 from harness.compute.files import save_text
 from harness.plan.graph import Job
 from harness.run.executors.local import WorkerDied
-from harness.run.worker import JobFailed, run_job
+from harness.run.repair import make_way, reopen, write_spec
+from harness.run.worker import JobFailed, run_job, save_failure
 from harness.run.workspace import Workspace
+from results.checksums import check
+from results.errors import Damaged, JobUnreadable
+from results.layout import JobFiles
 from results.store import Store
 
 POLL_SECONDS = 0.5
@@ -19,6 +22,9 @@ POLL_SECONDS = 0.5
 
 class Observer(Protocol):
     """Who wants to know how the run goes."""
+
+    def begin(self, jobs: Sequence[Job]) -> object:
+        """The run starts with these jobs; those that have a result are done."""
 
     def started(self, job: Job) -> None:
         """The job was handed to the executor."""
@@ -57,13 +63,9 @@ class Scheduler:
 
     def run(self, jobs: Sequence[Job]) -> Outcome:
         """Run the graph to its end; a ``KeyboardInterrupt`` leaves every finished job recorded."""
-        outcome = Outcome()
-        settled: set[str] = set()
-        for job in jobs:
-            if self.workspace.job(job.id).result.exists():
-                self._ingest_done(job.id)
-                outcome.reused.append(job.id)
-                settled.add(job.id)
+        settled = self._done_before(jobs)
+        outcome = Outcome(reused=[job.id for job in jobs if job.id in settled])
+        self.observer.begin(jobs)
         waiting = [job for job in jobs if job.id not in settled]
         running: dict[Future[None], tuple[Job, int]] = {}
         try:
@@ -78,12 +80,37 @@ class Scheduler:
             raise
         return outcome
 
-    def _ingest_done(self, job_id: str) -> None:
-        directory = self.workspace.job(job_id).directory
+    def _done_before(self, jobs: Sequence[Job]) -> set[str]:
+        """The jobs that are done, all of them in the store; one that others still need must be whole.
+
+        A job comes after those it needs, so the last is looked at first.
+        """
+        done: set[str] = set()
+        needed: set[str] = set()
+        for job in reversed(jobs):
+            if self._is_done(job, whole=job.id in needed):
+                done.add(job.id)
+            else:
+                needed.update(job.needs)
+        return done
+
+    def _is_done(self, job: Job, *, whole: bool) -> bool:
+        """Damaged jobs are made ready to be done again."""
+        files = self.workspace.job(job.id)
+        if not files.result.exists():
+            return False
         try:
-            self.store.ingest(directory)
-        except HarnessError as error:
-            raise HarnessError(f"{error}; delete {directory} to do this job again") from error
+            write_spec(files, job.spec)
+            self.store.ingest(files.directory)
+            if whole:
+                check(files, *files.outcome)
+        except Damaged as damage:
+            self.store.remove([job.id])
+            reopen(files, damage)
+            return False
+        except (JobUnreadable, OSError):  # that is this job's failure, once it is tried
+            return False
+        return True
 
     def _submit_ready(
         self,
@@ -98,17 +125,21 @@ class Scheduler:
             if lost:
                 outcome.blocked[job.id] = f"needs {lost}, which failed"
             elif settled.issuperset(job.needs):
-                self._submit(job, 1, running)
+                self._submit(job, 1, running, outcome)
             else:
                 still_waiting.append(job)
         return still_waiting
 
-    def _submit(self, job: Job, tries: int, running: dict[Future[None], tuple[Job, int]]) -> None:
+    def _submit(self, job: Job, tries: int, running: dict[Future[None], tuple[Job, int]], outcome: Outcome) -> None:
         files = self.workspace.job(job.id)
-        if not files.spec.exists():
-            save_text(files.spec, job.spec.model_dump_json(indent=1))
-            if self.workspace.command:
+        try:
+            make_way(files)
+            write_spec(files, job.spec)
+            if self.workspace.command and not files.command.exists():
                 save_text(files.command, self.workspace.command)
+        except OSError as error:
+            self._fail(job, str(error), outcome)
+            return
         self.observer.started(job)
         call: Callable[..., None] = run_job
         future = self.executor.submit(call, job.id, self.workspace)
@@ -123,9 +154,9 @@ class Scheduler:
         running: dict[Future[None], tuple[Job, int]],
         outcome: Outcome,
     ) -> None:
-        error = future.exception()
+        files = self.workspace.job(job.id)
+        error = future.exception() or self._not_stored(files)
         if error is None:
-            self.store.ingest(self.workspace.job(job.id).directory)
             outcome.done.append(job.id)
             settled.add(job.id)
             self.observer.finished(job)
@@ -133,12 +164,24 @@ class Scheduler:
         again = tries <= self.retries and (
             isinstance(error, WorkerDied) or (isinstance(error, JobFailed) and error.retry)
         )
-        self.observer.failed(job, str(error), retrying=again)
         if again:
+            self.observer.failed(job, str(error), retrying=True)
             time.sleep(POLL_SECONDS)
-            self._submit(job, tries + 1, running)
+            self._submit(job, tries + 1, running, outcome)
             return
-        outcome.failed[job.id] = str(error)
-        files = self.workspace.job(job.id)
-        if files.failure.exists():
+        if not isinstance(error, JobFailed):  # the worker had no time to say so
+            save_failure(files, str(error))
+        self._fail(job, str(error), outcome)
+        self._not_stored(files)
+
+    def _not_stored(self, files: JobFiles) -> JobUnreadable | None:
+        """Store what came of the job; why that is nothing, if so."""
+        try:
             self.store.ingest(files.directory)
+        except JobUnreadable as error:
+            return error
+        return None if files.result.exists() else JobUnreadable(f"the worker left no {files.result}")
+
+    def _fail(self, job: Job, message: str, outcome: Outcome) -> None:
+        self.observer.failed(job, message, retrying=False)
+        outcome.failed[job.id] = message

@@ -83,7 +83,6 @@ def run(
     """
     kind = Silent if quiet else Live if console.is_terminal else Lines
     observer = kind(workspace, console, executor.workers)
-    observer.begin(jobs)
     save_plan(workspace, jobs, executor.workers)
     finished = False
     try:

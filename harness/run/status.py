@@ -2,24 +2,28 @@
 
 import contextlib
 import json
+import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from pydantic import ValidationError
 
 from harness.api.errors import HarnessError
 from harness.api.specs import AnySpec, parse_spec
 from results.layout import JobFiles, WorkspaceFiles
 
 _KINDS = {"diagnose": "diagnosis"}
+_LONG_SILENCE = 600  # seconds
 
 
 @dataclass(frozen=True)
 class JobState:
-    """One job: ``state`` is done, failed, running, or pending (not started, or cut off: the next run resumes it)."""
+    """One job: ``state`` is done, damaged (done, and cannot be read), failed, running, or pending.
+
+    Pending is what has not started, or was cut off: the next run resumes it.
+    """
 
     id: str
     title: str
@@ -32,11 +36,16 @@ def read_progress(files: JobFiles) -> dict[str, Any]:
     return _read(files.progress)
 
 
+def read_result(files: JobFiles) -> dict[str, Any]:
+    """What the job's ``result.json`` says; empty if it cannot be read."""
+    return _read(files.result)
+
+
 def describe(progress: dict[str, Any]) -> str:
     """One phrase for what :func:`read_progress` found."""
     if "epoch" in progress:
-        return f"epoch {progress['epoch']}/{progress['epochs']}"
-    return f"{progress['examples']}/{progress['of']} examples" if "of" in progress else ""
+        return f"epoch {progress['epoch']}/{progress.get('epochs')}"
+    return f"{progress.get('examples')}/{progress['of']} examples" if "of" in progress else ""
 
 
 def survey(workspace: Path) -> list[JobState]:
@@ -64,9 +73,9 @@ def every_job(workspace: Path) -> list[JobFiles]:
 def finished_jobs(jobs: Path, kind: str) -> Iterator[tuple[JobFiles, AnySpec]]:
     """The finished jobs of a kind in the folder, with their specs; those of other versions are passed over."""
     for files in map(JobFiles, sorted(jobs.glob(f"{kind}-*"))):
-        with contextlib.suppress(OSError, ValidationError):
+        with contextlib.suppress(OSError, ValueError):  # among them: no spec of this version
             if files.result.exists():
-                yield files, parse_spec(files.spec.read_text())
+                yield files, parse_spec(files.spec.read_text(encoding="utf-8"))
 
 
 def find_id(workspace: Path, name: str) -> str:
@@ -75,7 +84,9 @@ def find_id(workspace: Path, name: str) -> str:
     Raises:
         HarnessError: if there is none, or several.
     """
-    known = {own for files in every_job(workspace) for own in (files.id, _read(files.spec).get("train_id", files.id))}
+    known = {
+        own for files in every_job(workspace) for own in (files.id, str(_read(files.spec).get("train_id", files.id)))
+    }
     found = [name] if name in known else sorted(job for job in known if name and job.startswith(name))
     if len(found) == 1:
         return found[0]
@@ -90,8 +101,8 @@ def with_dependents(workspace: Path, wanted: Collection[str]) -> list[JobFiles]:
     A training's evaluations and diagnoses, and the diagnoses that judged an evaluation.
     """
     chosen, every = set(wanted), [(files, _read(files.spec)) for files in every_job(workspace)]
-    chosen |= {files.id for files, spec in every if spec.get("train_id") in chosen}
-    chosen |= {files.id for files, spec in every if chosen.intersection(spec.get("evaluations", ()))}
+    chosen |= {files.id for files, spec in every if str(spec.get("train_id")) in chosen}
+    chosen |= {files.id for files, spec in every if chosen.intersection(map(str, spec.get("evaluations", ())))}
     return [files for files, _ in every if files.id in chosen]
 
 
@@ -99,33 +110,51 @@ def state_of(files: JobFiles) -> JobState:
     """What the job's directory says."""
     title = _title(_read(files.spec))
     if files.result.exists():
-        return JobState(files.id, title, "done", f"{_read(files.result).get('seconds', 0):.0f} s")
+        seconds = read_result(files).get("seconds")
+        if not isinstance(seconds, int | float):
+            return JobState(files.id, title, "damaged", f"{files.result} cannot be read")
+        return JobState(files.id, title, "done", f"{seconds:.0f} s")
     if _locked(files.lock):
-        return JobState(files.id, title, "running", describe(read_progress(files)))
+        said = (describe(read_progress(files)), _silence(files))
+        return JobState(files.id, title, "running", ", ".join(filter(None, said)))
     if files.failure.exists():
-        return JobState(files.id, title, "failed", _read(files.failure).get("error", ""))
+        return JobState(files.id, title, "failed", str(_read(files.failure).get("error", "")))
     return JobState(files.id, title, "pending", "")
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """The JSON object in the file; empty where there is none."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return {}
-    return content
+    return content if isinstance(content, dict) else {}
 
 
 def _title(spec: dict[str, Any]) -> str:
-    train = spec.get("train", spec)
-    words = [
-        train.get("dataset", {}).get("name"),
-        train.get("method", {}).get("name"),
-        f"seed {train.get('seed')}",
-    ]
+    if not spec:
+        return "(its spec.json cannot be read)"
+    train = ("train",) if "train" in spec else ()
+    words = [_at(spec, *train, "dataset", "name"), _at(spec, *train, "method", "name")]
+    words += ["seed", _at(spec, *train, "seed")]
     if "checkpoint" in spec:
         kind = str(spec.get("kind"))
-        words += [spec["checkpoint"], spec["attack"]["name"] if "attack" in spec else _KINDS.get(kind, kind)]
+        words += [spec["checkpoint"], _at(spec, "attack", "name") if "attack" in spec else _KINDS.get(kind, kind)]
     return " ".join(str(word) for word in words)
+
+
+def _at(content: Any, *keys: str) -> Any:
+    """What lies under the keys, one inside the other; None where something else is on the way."""
+    for key in keys:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content
+
+
+def _silence(files: JobFiles) -> str:
+    """How long a running job has said nothing, if that is long; where a clock was put back, it is not."""
+    said = [path.stat().st_mtime for path in (files.progress, files.log) if path.exists()]
+    seconds = time.time() - max(said) if said else 0.0
+    return f"nothing heard for {seconds / 60:.0f} min" if seconds > _LONG_SILENCE else ""
 
 
 def _locked(path: Path) -> bool:
@@ -136,3 +165,5 @@ def _locked(path: Path) -> bool:
             return False
     except Timeout:
         return True
+    except OSError:  # no file, or where nothing can be written: nobody is at work
+        return False

@@ -34,6 +34,7 @@ from harness.plugins import load_plugins
 from harness.run.workspace import Workspace
 from harness.training.loop import train
 from harness.trust.diagnose import diagnose_job
+from results.checksums import is_intact, sealed
 from results.layout import JobFiles
 
 log = logging.getLogger("harness")
@@ -67,14 +68,14 @@ def run_job(job_id: str, workspace: Workspace, device: str) -> None:
         with _logging_to(files.log):
             try:
                 _run(files, workspace, torch.device(device))
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # a plugin's exit() is no end of the worker
                 raise _record_failure(files, error) from error
 
 
 def _run(files: JobFiles, workspace: Workspace, device: torch.device) -> None:
     files.failure.unlink(missing_ok=True)
     load_plugins(workspace.plugins)
-    spec = parse_spec(files.spec.read_text())
+    spec = parse_spec(files.spec.read_text(encoding="utf-8"))
     data = _checked_data(spec, workspace)
     started, clock = datetime.now(UTC), time.perf_counter()
     log.info("%s on %s", files.id, device)
@@ -98,7 +99,7 @@ def _run(files: JobFiles, workspace: Workspace, device: torch.device) -> None:
         "seconds": time.perf_counter() - clock,
         **provenance(device),
     }
-    save_text(files.result, json.dumps({**about, **outcome, **about}, indent=1))
+    save_text(files.result, sealed({**about, **outcome, **about}, files))
     shutil.rmtree(files.state, ignore_errors=True)
     files.progress.unlink(missing_ok=True)
 
@@ -121,7 +122,7 @@ def _same_as_best(spec: EvaluateSpec, files: JobFiles) -> dict[str, Any] | None:
     if not all(filecmp.cmp(each.weights("best"), each.weights("last"), shallow=False) for each in trained):
         return None
     with FileLock(twin.lock):
-        if not twin.result.exists():
+        if not twin.result.exists() or not is_intact(twin, twin.verdicts):
             return None
     log.info("the weights are those of best, and so is the outcome of %s", twin.id)
     _copy(twin.verdicts, files.verdicts)
@@ -166,20 +167,22 @@ def load_once(dataset: str, data_root: Path) -> Data:
     return load(dataset, data_root)
 
 
-def _record_failure(files: JobFiles, error: Exception) -> JobFailed:
+def _record_failure(files: JobFiles, error: Exception | SystemExit) -> JobFailed:
     message = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
     log.error("%s", traceback.format_exc())
-    failure = {
-        "error": message,
-        "traceback": traceback.format_exc(),
-        "log": files.log.name,
-        "finished": datetime.now(UTC).isoformat(),
-    }
-    save_text(files.failure, json.dumps(failure, indent=1))
+    save_failure(files, message, traceback.format_exc())
     return JobFailed(message, retry=_may_pass(error))
 
 
-def _may_pass(error: Exception) -> bool:
+def save_failure(files: JobFiles, message: str, trace: str = "") -> None:
+    """Leave ``failure.json`` behind, where the disk takes it."""
+    now = datetime.now(UTC).isoformat()
+    failure = {"error": message, "traceback": trace, "log": files.log.name, "finished": now}
+    with contextlib.suppress(OSError):
+        save_text(files.failure, json.dumps(failure, indent=1))
+
+
+def _may_pass(error: BaseException) -> bool:
     """Whether another try could end otherwise: what the machine lacked may be there then; code stays as it is."""
     return isinstance(error, OSError | torch.AcceleratorError) or ran_out(error)
 

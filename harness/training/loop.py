@@ -30,6 +30,7 @@ from results.layout import JobFiles
 
 Report = Callable[[dict[str, Any]], None]
 VALIDATION_BATCH = 500
+_STATE = ("epoch", "best", "history", "model", "optimizer", "average", "best_weights")
 
 
 class TrainingDiverged(HarnessError):
@@ -203,7 +204,7 @@ class _Run:
         self._publish()
 
     def _restore(self) -> None:
-        state = load_state(self.files.training_state, self.device)
+        state = load_state(self.files.training_state, self.device, _STATE)
         if state is None:
             return
         self.model.load_state_dict(state["model"])

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -21,6 +20,8 @@ from harness.trust.evidence import Evidence
 from harness.trust.findings import Finding, diagnose, verdict_of
 from harness.trust.probes import PROBE_EXAMPLES, Probes, probe
 from harness.views.attackable import attackable
+from results.checksums import check, read_bytes
+from results.directory import read_verdicts
 from results.layout import JobFiles
 
 
@@ -90,7 +91,7 @@ def _judgements(evaluations: Iterable[JobFiles]) -> dict[str, Judgement]:
 
 def _judgement(files: JobFiles) -> tuple[str, Judgement]:
     """A finished evaluation job: the name of its attack, and what it left standing."""
-    result = json.loads(files.result.read_text())
-    spec = json.loads(files.spec.read_text())
-    verdicts = torch.from_numpy(np.load(files.verdicts))
+    check(files, files.spec, files.verdicts)
+    result, spec = json.loads(read_bytes(files.result)), json.loads(read_bytes(files.spec))
+    verdicts = torch.from_numpy(read_verdicts(files.verdicts))
     return spec["attack"]["name"], Judgement(verdicts, **result["details"])

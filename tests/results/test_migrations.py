@@ -62,9 +62,11 @@ def test_the_newest_revision_is_the_one_the_store_expects():
 
 
 def test_an_empty_file_becomes_a_store(tmp_path):
-    """As left by a process that died at once."""
+    """As left by a process that died at once; who only wants to read is told what fills it."""
     (tmp_path / "harness.db").touch()
-    assert Store.open(tmp_path / "harness.db", create=False).ingest(write_train(tmp_path, "a"))
+    with pytest.raises(HarnessError, match=r"harness\.db is empty: `harness results rebuild` makes it anew"):
+        Store.open(tmp_path / "harness.db", create=False)
+    assert Store.open(tmp_path / "harness.db").ingest(write_train(tmp_path, "a"))
 
 
 def test_a_database_newer_than_the_code_is_refused_and_left_alone(tmp_path):

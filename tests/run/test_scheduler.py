@@ -21,6 +21,7 @@ from harness.run.executors.local import LocalExecutor
 from harness.run.executors.slots import Slot
 from harness.run.scheduler import Scheduler
 from harness.run.workspace import Workspace
+from results.checksums import sealed
 from results.queries import long_form
 from results.schema import StoredEvaluation
 from results.store import Store
@@ -33,6 +34,9 @@ class Recorder:
 
     def __init__(self):
         self.events = []
+
+    def begin(self, jobs):
+        pass
 
     def started(self, job):
         self.events.append(("started", job.title))
@@ -113,6 +117,8 @@ def test_other_weights_are_attacked_for_themselves(run, tmp_path, digits):
     place = Workspace(tmp_path, "digits", tmp_path / "data", (PLUGIN,))
     best = place.job(training.id).weights("best")
     save_file({name: torch.zeros_like(tensor) for name, tensor in load_file(best).items()}, best)
+    result = place.job(training.id).result
+    result.write_text(sealed(json.loads(result.read_text()), place.job(training.id)))
     run(["pgd-at"], checkpoints=["best", "last"], attacks=["pgd-2"])
     [last] = evaluations(jobs, "last", "pgd-2")
     assert "same_as" not in outcome_of(place, last)[0]

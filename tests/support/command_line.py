@@ -14,14 +14,14 @@ from harness.cli import app, user_errors
 def harness(*arguments: object, code: int = 0) -> str:
     """Run ``harness ARGUMENTS`` in this process, which must end with this exit code: its stdout, then its stderr.
 
-    As ``harness.cli.main`` does, a HarnessError is shown by ``user_errors``; every other error is the test's to see.
+    As ``harness.cli.main`` does, ``user_errors`` shows a HarnessError or OSError; all others are the test's to see.
     """
     environment = {"COLUMNS": "160", "TERM": "dumb"}
     words = [str(argument) for argument in arguments]
     with patch.object(sys, "argv", ["harness", *words]):
         found = CliRunner().invoke(app, words, env=environment, prog_name="harness")
     output, ended = found.stdout + found.stderr, found.exit_code
-    if isinstance(found.exception, HarnessError):
+    if isinstance(found.exception, HarnessError | OSError):
         message, ended = _as_main_shows(found.exception)
         output += message
     elif found.exception is not None and not isinstance(found.exception, SystemExit):
@@ -31,7 +31,7 @@ def harness(*arguments: object, code: int = 0) -> str:
     return output
 
 
-def _as_main_shows(error: HarnessError) -> tuple[str, object]:
+def _as_main_shows(error: Exception) -> tuple[str, object]:
     shown = io.StringIO()
     try:
         with redirect_stderr(shown), user_errors():

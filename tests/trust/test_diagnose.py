@@ -83,6 +83,7 @@ def trained(train_spec, digits, tmp_path):
     spec = train_spec("natural", epochs=1)
     (tmp_path / "train-a").mkdir()
     train(spec, digits, torch.device("cpu"), JobFiles(tmp_path / "train-a"), lambda _: None)
+    (tmp_path / "train-a" / "result.json").write_text("{}")
     return spec
 
 
