@@ -2,6 +2,7 @@
 
 import os
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO
@@ -25,16 +26,18 @@ def decode(files: Sequence[str], opened: Callable[[str], IO[bytes]]) -> tuple[ND
         HarnessError: naming the file that cannot be decoded, has more than 8 bits per channel, or another size than
             the first.
     """
+    with warnings.catch_warnings():  # to Pillow, more pixels than it bears are a warning, and twice as many an error
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return _decode_all(files, opened)
+
+
+def _decode_all(files: Sequence[str], opened: Callable[[str], IO[bytes]]) -> tuple[NDArray[np.uint8], bool]:
     first, grey = _decode(files[0], opened)
     images = np.empty((len(files), *first.shape), dtype=np.uint8)
     images[0] = first
 
     def place(index: int) -> bool:
-        image, grey = _decode(files[index], opened)
-        if image.shape != first.shape:
-            odd, other = printable(files[index]), printable(files[0])
-            raise HarnessError(f"{odd} is {_size(image)} pixels, but {other} is {_size(first)}: all must have one size")
-        images[index] = image
+        images[index], grey = _decode(files[index], opened, (files[0], first.shape[2], first.shape[1]))
         return grey
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -42,9 +45,16 @@ def decode(files: Sequence[str], opened: Callable[[str], IO[bytes]]) -> tuple[ND
     return images, grey and all(rest)
 
 
-def _decode(name: str, opened: Callable[[str], IO[bytes]]) -> tuple[NDArray[np.uint8], bool]:
+def _decode(
+    name: str, opened: Callable[[str], IO[bytes]], like: tuple[str, int, int] | None = None
+) -> tuple[NDArray[np.uint8], bool]:
+    """Another size than that of the file ``like`` (name, width, height) is refused by what the header says."""
     try:
         with opened(name) as file, Image.open(file) as image:
+            if like and image.size != like[1:]:
+                size, other = ("x".join(map(str, each)) for each in (image.size, like[1:]))
+                what = f"{name} is {size} pixels, but {like[0]} is {other}: all must have one size"
+                raise HarnessError(printable(what))
             if image.mode.startswith(_WIDE):
                 raise HarnessError(
                     f"{printable(name)} has more than 8 bits per channel (mode {image.mode}): convert it to 8 bits"
@@ -63,7 +73,3 @@ def _decode(name: str, opened: Callable[[str], IO[bytes]]) -> tuple[NDArray[np.u
 def printable(text: str) -> str:
     """What names files, with every byte that is no UTF-8 as ``\\xe9``: else nothing could print or store it."""
     return re.sub("[\ud800-\udfff]", lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", text)
-
-
-def _size(image: NDArray[np.uint8]) -> str:
-    return f"{image.shape[2]}x{image.shape[1]}"
