@@ -52,7 +52,7 @@ def read_job(directory: Path) -> StoredJob:
     """
     files = JobFiles(directory)
     if files.result.exists():
-        check(files, files.spec, files.history, files.verdicts)
+        check(files, files.spec, files.history, files.verdicts, files.features)
     spec_text = read_bytes(files.spec)
     spec = _parse(SPEC, spec_text, files.spec)
     train = spec if isinstance(spec, TrainFile) else spec.train

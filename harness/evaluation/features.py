@@ -39,7 +39,8 @@ def features_job(
     split = data.test.head(spec.test_examples)
     examples, threat = examples_of(split), Threat.of(spec.threat)
     partners = partners_of(examples.y, generator(spec.seed, "partners"))
-    state = load_state(files.evaluation_state, torch.device("cpu")) or {"natural": [], "measures": []}
+    state: dict[str, Any] = {"natural": [], "measures": []}
+    state = load_state(files.evaluation_state, torch.device("cpu"), state) or state
     batches = torch.split(torch.arange(len(examples.y)), spec.batch_size)
     for number, batch in [*enumerate(batches)][len(state["natural"]) :]:
         draws = generator(spec.seed, "features", number, device=device)

@@ -59,7 +59,7 @@ class Pace:
                 self.learn(job)
 
     def learn(self, job: Timed) -> None:
-        """Take note, once, of a job that is done; one whose outcome was copied, or is damaged, says nothing of others."""
+        """Take note, once, of a job that is done; one whose outcome was copied, or is damaged, says nothing."""
         if job.id in self._learnt:
             return
         self._learnt.add(job.id)
