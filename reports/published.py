@@ -8,7 +8,7 @@ from io import StringIO
 from pathlib import Path
 
 from results.errors import HarnessError
-from results.labels import threat_label
+from results.labels import from_spreadsheet, threat_label
 
 FIELDS = ("method", "dataset", "model", "epsilon", "attack", "accuracy", "source", "note")
 
@@ -31,7 +31,8 @@ def read_published(own: Path | None = None) -> list[Claim]:
     """The figures that ship with the harness, then those of the user's own CSV file.
 
     A file has the columns of ``FIELDS``: ``epsilon`` is ``8/255`` or ``0.031`` for Linf and ``L2 0.5`` for another
-    norm, ``accuracy`` in percent, ``source`` where the figure stands, ``note`` may be empty.
+    norm, ``accuracy`` in percent, ``source`` where the figure stands, ``note`` may be empty. Names may be written as
+    our own CSV files write them.
 
     Raises:
         HarnessError: if a file cannot be read or a line is not such a figure; the message names file, line and field.
@@ -57,7 +58,7 @@ def _read(text: str, name: str) -> list[Claim]:
 def _claim(fields: dict[str, str], place: str) -> Claim:
     if None in fields or None in fields.values():
         raise HarnessError(f"{place}: a published figure has {len(FIELDS)} fields, one for each column")
-    text = {name: value.strip() for name, value in fields.items()}
+    text = {name: from_spreadsheet(value.strip()) for name, value in fields.items()}
     empty = [name for name in FIELDS if name != "note" and not text[name]]
     if empty:
         raise HarnessError(f"{place}: a published figure needs {' and '.join(empty)}, got an empty field")

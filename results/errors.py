@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
 
 
 class HarnessError(Exception):
@@ -41,3 +43,18 @@ class NameTaken(HarnessError):
 
     def __init__(self, kind: str, name: str, owner: str, claimant: str) -> None:
         super().__init__(f"{kind} {name!r} is defined twice, by {owner} and by {claimant}: rename one of them.")
+
+
+def optional(module: str, extra: str) -> Any:
+    """The imported module, which the package's optional dependencies of this name install.
+
+    Raises:
+        HarnessError: if it cannot be imported; the message says how to install it.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise HarnessError(
+            f"this needs {module.partition('.')[0]}, which cannot be imported ({error}): "
+            f"pip install 'robustness-harness[{extra}]'"
+        ) from error

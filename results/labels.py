@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 _MOST_NAMED = 3
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 
 def threat_label(norm: str, eps: float) -> str:
@@ -122,6 +123,12 @@ def _value(value: Any) -> str:
 def spreadsheet_text(value: object) -> object:
     """A cell of a CSV file; a text that a spreadsheet would run as a formula gets an apostrophe before it.
 
+    One that has apostrophes there already gets one more, so that :func:`from_spreadsheet` gives every text back.
     https://owasp.org/www-community/attacks/CSV_Injection
     """
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
+
+
+def from_spreadsheet(cell: str) -> str:
+    """The text that :func:`spreadsheet_text` made the cell of."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

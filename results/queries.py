@@ -1,5 +1,6 @@
 """Questions to the store; the answers are data frames, or the verdicts of one attack."""
 
+import io
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload, selectinload
 
 from results.audit import Audit, worst_case_may_fall
-from results.errors import HarnessError
+from results.errors import HarnessError, optional
 from results.features import Features, arrays
 from results.labels import protocol_id, settings_of, spreadsheet_text
 from results.names import AUTOATTACK, NATURAL, WORST_CASE, attack_rank, ordered_attacks
@@ -167,6 +168,18 @@ def to_json(frame: "DataFrame") -> str:
     """The frame as a JSON list of objects, one a row; numbers read back exactly, missing values are null."""
     plain = frame.astype(object).where(frame.notna(), None)
     return json.dumps(plain.to_dict("records"), indent=2, allow_nan=False, ensure_ascii=False)
+
+
+def to_parquet(frame: "DataFrame") -> bytes:
+    """The frame as a Parquet file, with the types of its columns.
+
+    Raises:
+        HarnessError: where pyarrow is not installed.
+    """
+    optional("pyarrow", "parquet")
+    content = io.BytesIO()
+    frame.to_parquet(content, engine="pyarrow", index=False)
+    return content.getvalue()
 
 
 def _evaluations(store: "Store", ids: Collection[str] | None = None) -> list[StoredEvaluation]:

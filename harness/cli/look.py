@@ -11,6 +11,7 @@ from harness.api.errors import HarnessError
 from harness.cli.application import DATA, RUNS, DataRoot, Plugins, WorkspacePath, app, names
 from harness.cli.serve import serve, write_page
 from harness.cli.show import open_store, show_report
+from harness.compute.files import write_atomically
 from results.layout import WorkspaceFiles
 
 results_app = typer.Typer(invoke_without_command=True)
@@ -42,24 +43,30 @@ def status(workspace: WorkspacePath = RUNS) -> None:
 def results(
     context: typer.Context,
     only: Annotated[
-        list[str] | None, typer.Option(help="COLUMN=VALUE, or several values: method=trades,mart; repeatable.")
+        list[str] | None,
+        typer.Option("--only", "--where", help="COLUMN=VALUE, or several values: method=trades,mart; repeatable."),
     ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values.")] = False,
     json: Annotated[bool, typer.Option("--json", help="A JSON list of records.")] = False,
+    parquet: Annotated[Path | None, typer.Option(help="Write a Parquet file in place of printing.")] = None,
     workspace: WorkspacePath = RUNS,
 ) -> None:
     """Print every number in long form: one row per method, seed, checkpoint and attack.
 
-    Example: harness results --only attack=worst-case --csv > results.csv
+    Example: harness results --where verdict=trusted --where attack=worst-case --csv > results.csv
     """
     if context.invoked_subcommand:
         context.obj = workspace
         return
     from reports.methods import labelled
-    from results.queries import long_form, to_csv, to_json
+    from results.queries import long_form, to_csv, to_json, to_parquet
 
     frame = long_form(open_store(WorkspaceFiles(workspace)), **_wanted(only or []))
-    if json:
+    if parquet:
+        content = to_parquet(frame)
+        write_atomically(parquet, lambda part: part.write_bytes(content))
+        typer.echo(f"{len(frame)} rows in {parquet}")
+    elif json:
         typer.echo(to_json(frame))
     elif csv:
         typer.echo(to_csv(frame), nl=False)
@@ -74,7 +81,7 @@ def _wanted(texts: Sequence[str]) -> dict[str, Any]:
     for text in texts:
         column, equals, values = text.partition("=")
         if not equals:
-            raise HarnessError(f"--only takes COLUMN=VALUE, for example method=trades, got {text!r}")
+            raise HarnessError(f"--only or --where takes COLUMN=VALUE, for example method=trades, got {text!r}")
         found[column] = [int(value) if column in ("seed", "examples") else value for value in names(values)]
     return found
 

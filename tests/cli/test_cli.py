@@ -248,8 +248,19 @@ def test_results_can_be_chosen_by_the_values_of_columns(finished):
         ("natural", "fgsm"),
         ("natural", "worst-case"),
     ] * 2
+    where = [word.replace("--only", "--where") for word in only]
+    assert json.loads(harness("results", *where, "-w", workspace)) == records
     assert "results have no column 'attaque'" in harness("results", "--only", "attaque=cw", "-w", workspace, code=2)
     assert "takes COLUMN=VALUE" in harness("results", "--only", "cw", "-w", workspace, code=2)
+
+
+def test_results_are_written_as_parquet(finished, tmp_path):
+    pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+    workspace, _, _ = finished
+    file = tmp_path / "new" / "results.parquet"
+    assert harness("results", "--parquet", file, "--where", "attack=fgsm", "-w", workspace) == f"4 rows in {file}\n"
+    records = json.loads(harness("results", "--json", "--where", "attack=fgsm", "-w", workspace))
+    assert pd.read_parquet(file)["accuracy"].tolist() == [record["accuracy"] for record in records]
 
 
 def test_a_shell_completes_the_last_of_several_names():

@@ -6,13 +6,16 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from reports_example import HOSTILE, epochs, results
 from rich.console import Console
 
 from reports.choice import Choice, choose, grids
 from reports.forms import to_csv, to_html, to_latex, to_markdown, to_terminal
 from reports.grid import one_line
-from results.labels import spreadsheet_text
+from reports.published import FIELDS, read_published
+from results.labels import from_spreadsheet, spreadsheet_text
 from results.queries import to_csv as export_csv
 
 OURS = {"html", "head", "meta", "title", "style", "body", "table", "caption", "thead", "tbody", "tr", "th", "td"}
@@ -72,7 +75,21 @@ def test_whatever_a_spreadsheet_takes_for_a_formula_is_text(text):
     assert spreadsheet_text(text) == f"'{text}"
 
 
-@pytest.mark.parametrize("value", ["trades", "", "a=b", -0.5, None, 7])
+@given(st.text("'=+-@\t\rab", max_size=5))
+def test_every_text_comes_back_from_its_cell(text):
+    assert from_spreadsheet(spreadsheet_text(text)) == text
+    assert not spreadsheet_text(text).startswith(("=", "+", "-", "@", "\t", "\r"))
+
+
+def test_a_table_that_was_written_names_methods_as_published_figures_do(tmp_path):
+    """Cells copied out of our CSV name the method that they were written for."""
+    own = tmp_path / "own.csv"
+    cell = spreadsheet_text(FORMULA)
+    own.write_text(f'{",".join(FIELDS)}\n"{cell}",digits,small-cnn,0.2,cw,50.0,a thesis,\n')
+    assert read_published(own)[-1].method == FORMULA
+
+
+@pytest.mark.parametrize("value", ["trades", "", "a=b", "'quoted'", -0.5, None, 7])
 def test_everything_else_stays_as_it_is(value):
     assert spreadsheet_text(value) is value
 

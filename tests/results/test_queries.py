@@ -1,7 +1,9 @@
 """What the store answers: the long form, history, and their text forms."""
 
 import csv
+import io
 import json
+import sys
 from itertools import pairwise
 
 import pandas as pd
@@ -21,7 +23,7 @@ from sqlalchemy import select
 
 from results.errors import HarnessError
 from results.labels import ball_of, threat_label
-from results.queries import history, long_form, papers, to_csv, to_json
+from results.queries import history, long_form, papers, to_csv, to_json, to_parquet
 from results.schema import StoredEvaluation
 
 FIRST_COLUMNS = "method,dataset,model,seed,checkpoint,attack,accuracy,ci_low,ci_high,examples"
@@ -169,6 +171,26 @@ def test_text_forms_read_back_exactly(store, tmp_path):
     assert list(records[0]) == list(cells[0]) == list(frame.columns)
     assert [record["evaluate_id"] for record in records if record["attack"] == "worst-case"] == [None, None]
     assert [row["evaluate_id"] for row in cells if row["attack"] == "worst-case"] == ["", ""]
+
+
+def test_parquet_reads_back_exactly_with_its_types(store, tmp_path):
+    """pyarrow's own reader finds every column's values and kind of number."""
+    pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+    from pyarrow import parquet
+
+    store.ingest_all(write_workspace(tmp_path / "jobs", trainings=2))
+    frame = long_form(store)
+    table = parquet.read_table(io.BytesIO(to_parquet(frame)))
+    assert table.column_names == list(frame.columns)
+    assert table.schema.field("examples").type == "int64"
+    assert table.schema.field("accuracy").type == "double"
+    assert table.to_pylist() == json.loads(to_json(frame))
+
+
+def test_without_pyarrow_the_extra_is_named(store, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(HarnessError, match=r"needs pyarrow, .*: pip install 'robustness-harness\[parquet\]'"):
+        to_parquet(long_form(store))
 
 
 def test_json_is_never_written_with_numbers_that_json_lacks():
