@@ -12,15 +12,17 @@ from harness.version import __version__
 if TYPE_CHECKING:
     from harness.api.threat import Threat
     from harness.library.evaluate import Evaluation, evaluate
+    from harness.library.hub import load
     from harness.trust.findings import Finding
 
-__all__ = ["Evaluation", "Finding", "HarnessError", "Threat", "__version__", "evaluate"]
+__all__ = ["Evaluation", "Finding", "HarnessError", "Threat", "__version__", "evaluate", "load"]
 
 _HOMES = {
     "Evaluation": "harness.library.evaluate",
     "Finding": "harness.trust.findings",
     "Threat": "harness.api.threat",
     "evaluate": "harness.library.evaluate",
+    "load": "harness.library.hub",
 }
 
 

@@ -34,7 +34,7 @@ _ORIGIN = ("attack_params", "broken_by", "protocol", "params", "train_id", "eval
 COLUMNS = (*_TRAINING, "checkpoint", "attack", *_SCORE, *_TRUST, *_COST, *_ORIGIN)
 _EPOCH = ("epoch", "lr", "loss", "validation_natural", "validation_robust")
 _SPEED = ("images_per_second", "peak_memory", "seconds")
-_TRAINED = ("threat", "protocol", "params", "best_epoch", "device")
+_TRAINED = ("threat", "protocol", "params", "best_epoch", "device", "started")
 HISTORY_COLUMNS = (*_TRAINING, "train_id", *_EPOCH, *_SPEED, *_TRAINED)
 _MOST_REASONS = 3
 VERDICTS, DIAGNOSED = "verdicts", "diagnosed"
@@ -92,7 +92,8 @@ def history(store: "Store", **equal: object) -> "DataFrame":
 
     ``best_epoch`` is the epoch of the training's best checkpoint; ``threat``, ``protocol`` and ``params`` are as in
     :func:`long_form`. Accuracies are fractions, ``peak_memory`` bytes, ``seconds`` wall time; what a training did not
-    measure is missing. ``equal`` is as in :func:`long_form`.
+    measure is missing. ``started`` is when the last try of the training began, ISO 8601 in UTC. ``equal`` is as in
+    :func:`long_form`.
 
     Raises:
         HarnessError: if ``equal`` names a column that does not exist.
@@ -304,7 +305,7 @@ def _training(job: StoredJob, train_id: str) -> Record:
 
 def _epochs(job: StoredJob) -> Iterator[Record]:
     chosen = {"threat": job.threat, "best_epoch": job.training.best_epoch if job.training else None}
-    training = {**_training(job, job.id), **chosen, "device": job.device}
+    training = {**_training(job, job.id), **chosen, "device": job.device, "started": job.started}
     for epoch in job.epochs:
         measured = {name: getattr(epoch, name) for name in (*_EPOCH, *_SPEED)}
         yield {**training, **measured, **{f"term:{name}": value for name, value in epoch.terms.items()}}

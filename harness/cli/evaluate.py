@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Option(help="FILE.py:FACTORY, robustbench:NAME or runs:METHOD/seed0/best.")],
+    model: Annotated[
+        str, typer.Option(help="FILE.py:FACTORY, an exported folder, robustbench:NAME or runs:METHOD/seed0/best.")
+    ],
     dataset: Dataset = "cifar10",
     weights: Annotated[
         Path | None,

@@ -1,4 +1,4 @@
-"""The model that ``--model`` names: a factory in a Python file, RobustBench's zoo, or a training of the workspace."""
+"""The model that ``--model`` names: a Python file's, RobustBench's, a published folder's, or one trained here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from harness.api.specs import TrainSpec
 from harness.api.threat import Threat
 from harness.compute.checkpoints import load_weights
 from harness.evaluation.job import checkpoint_model
-from harness.library import robustbench_compat
+from harness.library import hub, robustbench_compat
 from harness.plugins import code_in, import_file
 from harness.run.status import finished_jobs
 from harness.run.workspace import Workspace
@@ -33,16 +33,19 @@ class Source:
 
 
 def source(text: str, weights: Path | None, data: Data, threat: Threat, workspace: Workspace) -> Source:
-    """The model called ``FILE.py:FACTORY``, ``robustbench:NAME`` or ``runs:METHOD/seed0/best``.
+    """The model called ``FILE.py:FACTORY``, ``robustbench:NAME`` or ``runs:METHOD/seed0/best``, or in a folder.
 
-    The factory is called without arguments (or is itself a module); ``weights`` are loaded into what it returns.
+    The factory is called without arguments (or is itself a module); ``weights`` are loaded into what it returns. The
+    folder is one that :mod:`harness.library.hub` wrote.
 
     Raises:
         HarnessError: if the file, the factory, the zoo's model, the training or the weights cannot be had.
     """
-    if text.startswith((ROBUSTBENCH, RUNS)):
+    if text.startswith((ROBUSTBENCH, RUNS)) or Path(text).is_dir():
         if weights:
             raise HarnessError(f"{text} comes with its own weights: leave out --weights {weights}")
+        if Path(text).is_dir():
+            return Source(hub.load(Path(text)), text, str(Path(text) / hub.WEIGHTS))
         prefix, _, name = text.partition(":")
         if prefix == "runs":
             return Source(*_from_workspace(name, data, workspace))
@@ -50,7 +53,10 @@ def source(text: str, weights: Path | None, data: Data, threat: Threat, workspac
         return Source(model, text, f"RobustBench's {name}")
     file, colon, factory = text.rpartition(":")
     if not colon or not file.endswith(".py"):
-        raise HarnessError(f"--model takes FILE.py:FACTORY, robustbench:NAME or runs:METHOD/seed0/best, got {text!r}")
+        raise HarnessError(
+            "--model takes FILE.py:FACTORY, a folder that harness export wrote, robustbench:NAME or "
+            f"runs:METHOD/seed0/best, got {text!r}"
+        )
     model, code = _call(Path(file), factory), code_in(Path(file))
     if not weights:
         return Source(model, text, f"as {factory} in {file} gave them; --weights FILE loads others", code)

@@ -81,7 +81,7 @@ def _checkpoint_rank(name: str) -> tuple[int, str]:
 
 
 def _compare(rows: Sequence[Record], dataset: str, model: str, threat: str, *, checkpoint: str) -> Comparison:
-    scores = _scores(rows)
+    scores = scores_of(rows)
     trainings = {row["train_id"]: row for row in rows if (row["train_id"], checkpoint) in scores}
     table_rows = []
     for label, members in _members(list(trainings.values())):
@@ -104,8 +104,8 @@ def _compare(rows: Sequence[Record], dataset: str, model: str, threat: str, *, c
     return replace(table, rows=_rank(table))
 
 
-def _scores(rows: Iterable[Record]) -> dict[tuple[str, str], Scores]:
-    """One evaluation for each training, checkpoint and attack."""
+def scores_of(rows: Iterable[Record]) -> dict[tuple[str, str], Scores]:
+    """One evaluation for each training, checkpoint and attack, of rows under one threat; see :func:`comparisons`."""
     groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for row in rows:
         groups[row["train_id"], row["checkpoint"]].append(row)

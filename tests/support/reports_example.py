@@ -91,6 +91,7 @@ def epochs(methods=METHODS, seeds=(0,), number=12, dataset="digits"):
             "peak_memory": 2**30 * epoch,
             "seconds": 36.0,
             "device": "a GPU",
+            "started": "2026-01-02T03:04:05+00:00",
             "term:robust": 1 / epoch,
         }
         for method in methods
