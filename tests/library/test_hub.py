@@ -17,7 +17,18 @@ from harness.run.status import finished_jobs
 def exported(tmp_path_factory):
     """A workspace of two seeds of a method with a model of its own, and the folder of one of them."""
     workspace, folder = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("hub") / "model"
-    quick = "--epochs 1 --train-examples 200 --test-examples 20 --attacks fgsm --checkpoints best".split()
+    quick = [
+        "--epochs",
+        1,
+        "--train-examples",
+        200,
+        "--test-examples",
+        20,
+        "--attacks",
+        "fgsm",
+        "--checkpoints",
+        "best",
+    ]
     run = ("run", "--methods", "pgd-at-ra", "--dataset", "digits", "--seeds", 2, "--executor", "inline", *quick)
     harness(*run, "-w", workspace)
     output = harness("export", "huggingface", "pgd-at-ra", folder, "--seed", 1, "-w", workspace)
