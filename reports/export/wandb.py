@@ -19,17 +19,19 @@ def export(trainings: Sequence[Training], directory: Path) -> int:
     Raises:
         HarnessError: where W&B is not installed.
     """
-    optional("wandb", "wandb")
+    wandb = optional("wandb", "wandb")
     directory.mkdir(parents=True, exist_ok=True)
-    written = 0
+    written = {}
     for training in trainings:
         there = list(directory.glob(f"wandb/offline-run-*-{training.id}"))
         if [_digest(run) for run in there] != [training.digest]:
             for run in there:
                 shutil.rmtree(run)
-            _write(training, directory)
-            written += 1
-    return written
+            written[_write(training, directory)] = training.digest
+    wandb.teardown()  # a process of its own writes the files, and goes on after a run has finished
+    for run, digest in written.items():
+        (run / _DIGEST).write_text(digest, encoding="utf-8")
+    return len(written)
 
 
 def _digest(run: Path) -> str:
@@ -37,7 +39,8 @@ def _digest(run: Path) -> str:
     return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
-def _write(training: Training, directory: Path) -> None:
+def _write(training: Training, directory: Path) -> Path:
+    """The folder of the run."""
     wandb = optional("wandb", "wandb")
     alone = wandb.Settings(silent=True, console="off", disable_git=True, save_code=False, x_disable_stats=True)
     run = wandb.init(
@@ -53,6 +56,5 @@ def _write(training: Training, directory: Path) -> None:
     for epoch in training.epochs:
         run.log(dict(epoch.values), step=epoch.number)
     run.summary.update({**training.metrics, **training.texts})
-    place = Path(run.dir).parent
     run.finish()
-    (place / _DIGEST).write_text(training.digest, encoding="utf-8")
+    return Path(run.dir).parent

@@ -73,7 +73,7 @@ def test_the_example_attack_is_a_plugin_that_finds_what_can_be_found(tmp_path):
 def test_the_protocol_page_has_every_default():
     """Each setting of the training protocol with the standard default, and those of other data sets."""
     for name in Protocol.model_fields:
-        (row,) = re.findall(rf"^\| `protocol\.{name}` \| (.*?) \| (.*?) \|", PROTOCOL, re.M)
+        (row,) = re.findall(rf"^\| `{name}` \| (.*?) \| (.*?) \|", PROTOCOL, re.M)
         defaults = {
             data: setup.precision if name == "precision" else getattr(setup.protocol, name)
             for data, setup in {"": Setup(), **_SETUPS}.items()
