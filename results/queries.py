@@ -7,15 +7,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import joinedload, selectinload
 
 from results.audit import Audit, worst_case_may_fall
 from results.errors import HarnessError, optional
-from results.features import Features, arrays
 from results.labels import protocol_id, settings_of, spreadsheet_text
 from results.names import AUTOATTACK, NATURAL, WORST_CASE, attack_rank, ordered_attacks
-from results.schema import StoredDiagnosis, StoredEvaluation, StoredFeatures, StoredJob
+from results.schema import StoredDiagnosis, StoredEvaluation, StoredJob
 from results.statistics import wilson
 from results.verdicts import Verdicts, unpack
 
@@ -118,46 +117,6 @@ def findings_of(store: "Store", evaluations: Collection[str]) -> list[Record] | 
     subjects = {_subject(each) for each in _evaluations(store, evaluations)}
     found = _chosen((each for each in _diagnoses(store) if _subject(each) in subjects), evaluations)
     return None if found is None else found.findings
-
-
-def provenance(store: "Store", jobs: Collection[str]) -> dict[str, Record]:
-    """What computed each job, by its id: ``device``, ``versions`` by package, ``code``, ``started``, ``finished``."""
-    columns = ("device", "versions", "code", "started", "finished")
-    with store.reading() as session:
-        found = session.scalars(select(StoredJob).where(StoredJob.id.in_(jobs))).all()
-        return {job.id: {name: getattr(job, name) for name in columns} for job in found}
-
-
-def papers(store: "Store") -> dict[str, Record]:
-    """Where the methods come from, by name: ``title``, ``url`` and ``bibtex``, as their latest training said.
-
-    Missing are methods that name no paper, and those trained by a version that did not keep it.
-    """
-    trained = select(StoredJob.method, StoredJob.extra).where(StoredJob.kind == "train", StoredJob.state == "done")
-    with store.reading() as session:
-        rows = session.execute(trained.order_by(StoredJob.finished, StoredJob.id)).all()
-    return {method: extra["paper"] for method, extra in rows if extra and extra.get("paper")}
-
-
-def stored_features(store: "Store") -> list[Features]:
-    """Of every checkpoint that has any; of several, the one measured last comes last."""
-    with store.reading() as session:
-        found = session.scalars(select(StoredFeatures).options(joinedload(StoredFeatures.job))).all()
-    found = sorted(found, key=lambda each: (each.job.finished, each.job_id))
-    return [
-        Features(each.job_id, each.train_id, each.checkpoint, each.job.threat, each.embedding, **arrays(each.arrays))
-        for each in found
-    ]
-
-
-def missing_trainings(store: "Store") -> dict[str, int]:
-    """The trainings that are not stored but have evaluations that are, by id: how many."""
-    own = select(StoredJob.id)
-    stored = select(StoredEvaluation.train_id, func.count()).where(StoredEvaluation.train_id.not_in(own))
-    trainings = StoredEvaluation.train_id.startswith("train-")
-    with store.reading() as session:
-        rows = session.execute(stored.where(trainings).group_by(StoredEvaluation.train_id)).all()
-    return {row[0]: row[1] for row in rows}
 
 
 def to_csv(frame: "DataFrame") -> str:

@@ -92,7 +92,7 @@ def rebuild(context: typer.Context, workspace: WorkspacePath = RUNS) -> None:
 
     Example: cp -r other/jobs/* runs/jobs/ && harness results rebuild
     """
-    from results.queries import missing_trainings
+    from results.lookups import missing_trainings
     from results.store import rebuild as recreate
 
     if workspace == RUNS:

@@ -89,7 +89,7 @@ def _draw(
 ) -> "Drawn":
     from reports.figures import Source, draw
     from reports.published import read_published
-    from results.queries import stored_features
+    from results.lookups import stored_features
 
     claims = read_published() if choice.claims is None else choice.claims
     features = stored_features(store)

@@ -7,7 +7,8 @@ from typing import NamedTuple
 from reports.choice import Choice, choose
 from reports.page.entries import Entry, Sources, measured, published
 from results.layout import WorkspaceFiles
-from results.queries import history, long_form, papers
+from results.lookups import papers
+from results.queries import history, long_form
 from results.store import Store
 
 

@@ -11,8 +11,9 @@ from reports.submission.boards import has_board
 from reports.table.build import check
 from results.errors import HarnessError
 from results.labels import ball_of
+from results.lookups import provenance
 from results.names import AUTOATTACK, NATURAL, WORST_CASE
-from results.queries import findings_of, long_form, provenance
+from results.queries import findings_of, long_form
 from results.verdicts import Verdicts
 
 if TYPE_CHECKING:

@@ -97,8 +97,8 @@ def test_the_library_example_runs():
 
 
 @pytest.mark.parametrize("command", typer.main.get_command(app).commands)
-def test_the_readme_or_a_page_names_every_command(command):
-    assert f"`{command}`" in SHOWN or f"harness {command}" in SHOWN or re.search(rf"also:.*\b{command}\b", SHOWN)
+def test_the_readme_names_every_command(command):
+    assert f"`{command}`" in README or f"harness {command}" in README or re.search(rf"also:.*\b{command}\b", README)
 
 
 @pytest.mark.parametrize("kind", ["methods", "models", "datasets"])

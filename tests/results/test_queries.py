@@ -23,7 +23,8 @@ from sqlalchemy import select
 
 from results.errors import HarnessError
 from results.labels import ball_of, threat_label
-from results.queries import history, long_form, papers, to_csv, to_json, to_parquet
+from results.lookups import papers
+from results.queries import history, long_form, to_csv, to_json, to_parquet
 from results.schema import StoredEvaluation
 
 FIRST_COLUMNS = "method,dataset,model,seed,checkpoint,attack,accuracy,ci_low,ci_high,examples"

@@ -8,7 +8,8 @@ from pandas.testing import assert_frame_equal
 from results_jobs import jobs, write_evaluate, write_train, write_workspace
 
 from results.errors import HarnessError
-from results.queries import history, long_form, missing_trainings
+from results.lookups import missing_trainings
+from results.queries import history, long_form
 from results.store import Store, rebuild
 
 

@@ -10,7 +10,7 @@ from harness.datasets import load
 from harness.evaluation import features
 from results.errors import HarnessError
 from results.layout import WorkspaceFiles
-from results.queries import stored_features
+from results.lookups import stored_features
 from results.store import Store, rebuild
 
 WORDS = ("--methods", "natural", "--attacks", "fgsm", "--checkpoints", "best", "--epochs", 1, "--test-examples", 40)
