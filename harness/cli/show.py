@@ -54,7 +54,7 @@ def show_report(
     written: Sequence[Path] | None = None,
     choice: "Choice | None" = None,
 ) -> Sequence[Path]:
-    """Write the chosen tables of these evaluations (None: of all), in full style plots too, and print the tables.
+    """Write the chosen tables of these evaluations (None: of all), in full style figures too, and print the tables.
 
     ``written`` are their files where they are known to be up to date: then nothing is written. Returns the files.
     """
@@ -76,7 +76,7 @@ def show_report(
 
         assert epochs is not None
         drawn = _draw(chosen, epochs, choice, store, workspace) if choice.pictured else None
-        if drawn:
+        if drawn and evaluations is None:
             _show_missing(console, drawn)
         written = write(tables, drawn.files if drawn else {}, workspace.reports)
     console.print(f"database: {workspace.database}", f"tables and plots: {workspace.reports}", sep="\n")

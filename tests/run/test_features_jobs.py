@@ -1,5 +1,7 @@
 """``harness run --features``: planned, computed, resumed, stored, drawn, and rebuilt from the job directories."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -54,8 +56,9 @@ def test_the_store_holds_what_was_measured_and_a_rebuilt_one_too(workspace):
         assert np.array_equal(one, other)
 
 
-def test_a_job_that_was_cut_off_goes_on_with_the_same_outcome(workspace, monkeypatch):
-    files = job(workspace)
+def test_a_job_that_was_cut_off_goes_on_with_the_same_outcome(workspace, tmp_path):
+    copy = shutil.copytree(workspace.jobs, tmp_path / "jobs")
+    files = WorkspaceFiles(copy.parent).job(job(workspace).id)
     spec = parse_spec(files.spec.read_text()).model_copy(update={"batch_size": 16})
     arguments = spec, load("digits", workspace.root), torch.device("cpu"), files
     features.features_job(*arguments, lambda _: None)
