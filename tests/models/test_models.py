@@ -14,6 +14,7 @@ from methods.reverse_attention import ReverseAttentionNetwork
 
 # Parameters with 10 classes and RGB images: the numbers that papers and RobustBench's own classes give.
 PARAMETERS = {
+    "resnet12-w8": 232 + 1_184 + 3_680 + 14_528 + 57_728 + 73_984 + 650,  # ours: stem, five blocks, classifier
     "resnet18": 11_173_962,
     "resnet34": 21_282_122,
     "resnet50": 23_520_842,
@@ -22,7 +23,7 @@ PARAMETERS = {
     "wrn-34-10": 46_160_474,
     "small-cnn": 66_410,
 }
-WIDTHS = {"resnet50": 2048, "wrn-28-10": 640, "wrn-34-10": 640, "small-cnn": 64}
+WIDTHS = {"resnet12-w8": 64, "resnet50": 2048, "wrn-28-10": 640, "wrn-34-10": 640, "small-cnn": 64}
 
 
 def images(n: int = 3, channels: int = 3, size: int = 32, seed: int = 0) -> Tensor:
