@@ -96,6 +96,11 @@ class JobFiles:
         return self.state / "adversarial"
 
     @property
+    def slurm(self) -> Path:
+        """The folder of what Slurm was given and printed, where the job ran there; files begin with Slurm's job id."""
+        return self.directory / "slurm"
+
+    @property
     def outcome(self) -> tuple[Path, ...]:
         """What is left of a finished job beside ``result.json``, which has the checksums; no kind of job has all."""
         weights = (self.weights("best"), self.weights("last"))
@@ -146,6 +151,11 @@ class WorkspaceFiles:
     def plan(self) -> Path:
         """All jobs of the last run."""
         return self.root / "plan.json"
+
+    @property
+    def slurm(self) -> Path:
+        """What Slurm was given and printed beside that of the jobs."""
+        return self.root / "slurm"
 
     def call(self, key: str) -> Path:
         """What a call of ``harness run`` that is done was planned into."""

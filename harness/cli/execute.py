@@ -31,7 +31,7 @@ from results.layout import WorkspaceFiles
 if TYPE_CHECKING:
     from harness.plan.graph import Job
     from harness.run.calls import Done
-    from harness.run.executors import InlineExecutor, LocalExecutor
+    from harness.run.executors import JobExecutor
     from harness.run.workspace import Workspace
 
 
@@ -80,8 +80,15 @@ def run(
         ),
     ] = None,
     plugin: Plugins = None,
-    workers: Annotated[int | None, typer.Option(help="Jobs at once; default: one per GPU, or per CPU core.")] = None,
-    executor: Annotated[str, typer.Option(help="local (worker processes) or inline (this process).")] = "local",
+    workers: Annotated[
+        int | None, typer.Option(help="Jobs at once; default: one per GPU, or per CPU core; with Slurm 64.")
+    ] = None,
+    executor: Annotated[
+        str, typer.Option(help="local (worker processes), inline (this process) or slurm (one Slurm job for each).")
+    ] = "local",
+    slurm: Annotated[
+        str, typer.Option(help="Options of sbatch: partition=gpu,gpus=1,time=4:00:00,account=me.", metavar="OPTIONS")
+    ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what there is to do, and do nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only failures and the table.")] = False,
     workspace: WorkspacePath = RUNS,
@@ -117,7 +124,7 @@ def run(
     if done and _is_stored(here, done):
         _show_done(here, done, WorkspaceFiles(workspace), quiet=quiet)
         return
-    pool, jobs, described = _plan(here, words, executor, workers)
+    pool, jobs, described = _plan(here, words, executor, workers, slurm)
     if dry_run:
         typer.echo(described)
         show_plan(Console(), here, jobs, pool.workers)
@@ -158,8 +165,8 @@ def _show_done(here: "Workspace", done: "Done", shown: WorkspaceFiles, *, quiet:
 
 
 def _plan(
-    here: "Workspace", words: dict[str, Any], executor: str, workers: int | None
-) -> "tuple[InlineExecutor | LocalExecutor, list[Job], str]":
+    here: "Workspace", words: dict[str, Any], executor: str, workers: int | None, slurm: str
+) -> "tuple[JobExecutor, list[Job], str]":
     """The executor, the jobs of these words, and their protocol in words."""
     from functools import partial
 
@@ -167,7 +174,7 @@ def _plan(
     from harness.run.executors import executor_for
     from harness.run.session import describe, prepare
 
-    pool = executor_for(executor, workers)
+    pool = executor_for(executor, workers, here, slurm)
     radii = {"eps": parse_eps(words["eps"]), "eval_eps": [*map(parse_eps, words["eval_eps"])]}
     jobs, why = prepare(here, partial(Request, **{**words, **radii}), pool)
     return pool, jobs, describe(jobs, why)
@@ -175,7 +182,7 @@ def _plan(
 
 def _run_jobs(
     here: "Workspace",
-    pool: "InlineExecutor | LocalExecutor",
+    pool: "JobExecutor",
     jobs: "list[Job]",
     described: str,
     shown: WorkspaceFiles,

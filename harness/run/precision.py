@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from harness.api.specs import Precision, TrainSpec
 from harness.compute.precision import device_speedup, in_words, preferred
 from harness.plan.graph import Job
-from harness.run.executors import InlineExecutor, LocalExecutor
+from harness.run.executors import JobExecutor
 from harness.run.workspace import Workspace
 
 
 def resolve(
-    plans: Mapping[Precision, Sequence[Job]], workspace: Workspace, pool: InlineExecutor | LocalExecutor
+    plans: Mapping[Precision, Sequence[Job]], workspace: Workspace, pool: JobExecutor
 ) -> tuple[Precision, str | None]:
     """Which of the plans of one request, by what ``auto`` stands for in them, is to be run, and why in words.
 

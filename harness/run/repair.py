@@ -15,7 +15,7 @@ log = logging.getLogger("harness")
 
 def make_way(files: JobFiles) -> None:
     """Keep aside what has the name of one of the job's files or folders and is none, such as a folder ``log.txt``."""
-    folders = (files.directory, files.state, files.adversarial_state)
+    folders = (files.directory, files.state, files.adversarial_state, files.slurm)
     wrong = [folder for folder in folders if folder.exists() and not folder.is_dir()]
     for path in (*wrong, *(path for path in files.every if path.exists() and not path.is_file())):
         log.warning("%s is in the way of job %s: it is now %s", path, files.id, aside(path).name)

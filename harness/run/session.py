@@ -11,7 +11,7 @@ from harness.compute.precision import PRECISIONS
 from harness.datasets import load
 from harness.plan.graph import Job, Request, plan
 from harness.plugins import load_plugins
-from harness.run.executors import InlineExecutor, LocalExecutor
+from harness.run.executors import JobExecutor
 from harness.run.following import save_plan
 from harness.run.precision import resolve
 from harness.run.progress import Lines, Live, Silent
@@ -25,9 +25,7 @@ class Interrupted(Exception):
     """The user pressed Ctrl-C; everything finished is recorded."""
 
 
-def prepare(
-    workspace: Workspace, ask: Callable[..., Request], pool: InlineExecutor | LocalExecutor
-) -> tuple[list[Job], str | None]:
+def prepare(workspace: Workspace, ask: Callable[..., Request], pool: JobExecutor) -> tuple[list[Job], str | None]:
     """Load the plugins and the data set, then plan: every name and setting is checked before any work starts.
 
     The jobs, and why their precision is what it is; None where it was asked for (:func:`resolve`).
@@ -72,7 +70,7 @@ def run(
     jobs: Sequence[Job],
     store: Store,
     console: Console,
-    executor: InlineExecutor | LocalExecutor,
+    executor: JobExecutor,
     *,
     quiet: bool = False,
 ) -> Outcome:

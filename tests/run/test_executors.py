@@ -1,4 +1,4 @@
-"""Worker processes: their device, their death, and their end."""
+"""What holds of every executor; worker processes: their device, their death, and their end."""
 
 import os
 import subprocess
@@ -10,20 +10,75 @@ from pathlib import Path
 import pytest
 import torch
 import worker_calls
+from one_node import wait_until
 from worker_calls import answer_nonsense, die, fail, fail_as_jobs_do, sleep, where
 
-from harness.run.executors.inline import InlineExecutor
-from harness.run.executors.local import LocalExecutor, WorkerDied
-from harness.run.executors.slots import Slot, default_slots
+from harness.run.executors import InlineExecutor, LocalExecutor, Slot, WorkerDied, default_slots, executor_for
 from harness.run.worker import JobFailed
+from harness.run.workspace import Workspace
 
 
-def test_inline_runs_here_and_passes_the_device():
-    executor = InlineExecutor(Slot("cpu", 1))
-    assert executor.submit(where, "a").result()[:3] == ("a", "cpu", os.getpid())
-    assert [future.result()[:2] for future in executor.everywhere(where)] == [("cpu", os.getpid())]
+@pytest.fixture(scope="module", params=["inline", pytest.param("local", marks=pytest.mark.slow), "slurm"])
+def executor(request, tmp_path_factory):
+    """Each executor with room for one call at a time: what follows holds for all of them."""
+    if request.param == "slurm":
+        request.getfixturevalue("slurm")
+    place = Workspace(tmp_path_factory.mktemp("workspace"), "digits", Path())
+    with executor_for(request.param, 1, place) as made:
+        yield made
+
+
+@pytest.fixture
+def apart(executor):
+    """An executor whose calls have a process of their own."""
+    if isinstance(executor, InlineExecutor):
+        pytest.skip("runs calls in this process")
+    return executor
+
+
+def test_a_call_gets_its_arguments_and_then_a_device(executor):
+    word, device, pid, threads = executor.submit(where, "a").result(timeout=60)
+    assert (word, threads >= 1) == ("a", True)
+    assert torch.device(device).type in {"cpu", "cuda"}
+    assert (pid == os.getpid()) == isinstance(executor, InlineExecutor)
+    assert [len(future.result(timeout=60)) for future in executor.everywhere(where)] == [3]
+
+
+def test_an_error_comes_back_and_the_next_call_runs(executor):
     with pytest.raises(ValueError, match="broken"):
-        executor.submit(fail, "broken").result()
+        executor.submit(fail, "broken").result(timeout=60)
+    assert executor.submit(where, "next").result(timeout=60)[0] == "next"
+
+
+def test_a_failed_job_comes_back_whole(executor):
+    error = executor.submit(fail_as_jobs_do, "job").exception(timeout=60)
+    assert isinstance(error, JobFailed)
+    assert (error.message, error.retry, str(error)) == ("the message", True, "the message")
+
+
+def test_an_answer_that_does_not_pickle_is_an_error_and_no_hang(apart):
+    assert apart.submit(answer_nonsense, "job").exception(timeout=60) is not None
+    assert apart.submit(where, "next").result(timeout=60)[0] == "next"
+
+
+def test_a_killed_worker_fails_its_own_job_only(apart):
+    lost, next_one = apart.submit(die, "job"), apart.submit(where, "next")
+    with pytest.raises(WorkerDied, match=r"exit code -9|ended without a result: FAILED"):
+        lost.result(timeout=60)
+    assert next_one.result(timeout=60)[0] == "next"
+
+
+def test_cancelling_ends_running_and_queued_calls_at_once(apart, tmp_path):
+    name = "local" if isinstance(apart, LocalExecutor) else "slurm"
+    executor = executor_for(name, 1, Workspace(tmp_path, "digits", Path()))
+    running, queued = executor.submit(sleep, "first", 60), executor.submit(sleep, "second", 60)
+    wait_until(running.running)
+    started = time.monotonic()
+    executor.shutdown(cancel_futures=True)
+    assert time.monotonic() - started < 10
+    assert isinstance(running.exception(), WorkerDied)
+    with pytest.raises(CancelledError):
+        queued.result()
 
 
 @pytest.mark.slow
@@ -38,57 +93,16 @@ def test_local_runs_each_slot_in_its_own_process_with_its_device_and_threads():
     assert os.getpid() not in {pid for _, pid, _ in answers}
 
 
-@pytest.fixture(scope="module")
-def one_slot():
-    """An executor with one worker at a time, for calls after which the next finds a fresh one."""
-    with LocalExecutor([Slot("cpu", 1)]) as executor:
-        yield executor
-
-
 @pytest.mark.slow
-def test_an_error_in_a_worker_comes_back_and_the_next_call_finds_a_fresh_worker(one_slot):
+def test_after_an_error_the_next_call_finds_a_fresh_local_worker():
     """Whatever the failed call left behind, memory or a broken CUDA context, ended with its process."""
-    first = one_slot.submit(where).result()
-    with pytest.raises(ValueError, match="broken"):
-        one_slot.submit(fail, "broken").result()
-    second, third = one_slot.submit(where).result(), one_slot.submit(where).result()
+    with LocalExecutor([Slot("cpu", 1)]) as executor:
+        first = executor.submit(where).result()
+        with pytest.raises(ValueError, match="broken"):
+            executor.submit(fail, "broken").result()
+        second, third = executor.submit(where).result(), executor.submit(where).result()
     assert second[1] != first[1]
     assert second == third
-
-
-@pytest.mark.slow
-def test_a_failed_job_comes_back_whole(one_slot):
-    error = one_slot.submit(fail_as_jobs_do).exception(timeout=60)
-    assert isinstance(error, JobFailed)
-    assert (error.message, error.retry, str(error)) == ("the message", True, "the message")
-
-
-@pytest.mark.slow
-def test_an_answer_that_does_not_pickle_is_an_error_and_no_hang(one_slot):
-    assert one_slot.submit(answer_nonsense).exception(timeout=60) is not None
-    assert one_slot.submit(where).result(timeout=60)[0] == "cpu"
-
-
-@pytest.mark.slow
-def test_a_killed_worker_fails_its_own_job_only(one_slot):
-    lost, next_one = one_slot.submit(die), one_slot.submit(where)
-    with pytest.raises(WorkerDied, match="exit code -9"):
-        lost.result()
-    assert next_one.result()[0] == "cpu"
-
-
-@pytest.mark.slow
-def test_cancelling_ends_running_and_queued_calls_at_once():
-    executor = LocalExecutor([Slot("cpu", 1)])
-    executor.submit(where).result()
-    running, queued = executor.submit(sleep, 60), executor.submit(sleep, 60)
-    time.sleep(0.2)
-    started = time.monotonic()
-    executor.shutdown(cancel_futures=True)
-    assert time.monotonic() - started < 10
-    assert isinstance(running.exception(), WorkerDied)
-    with pytest.raises(CancelledError):
-        queued.result()
 
 
 SCRIPT = """
@@ -102,7 +116,7 @@ from worker_calls import where, sleep
 if __name__ == "__main__":
     executor = LocalExecutor([Slot("cpu", 1)])
     print(executor.submit(where).result()[1], flush=True)
-    executor.submit(sleep, 600).result()
+    executor.submit(sleep, "job", 600).result()
 """
 
 

@@ -85,7 +85,7 @@ def test_the_time_left_is_that_of_jobs_like_those_that_wait(here, digits):
 def test_an_experiment_leaves_its_plan_before_it_starts(here, jobs, monkeypatch):
     seen = []
     monkeypatch.setattr(session.Scheduler, "run", lambda *_: seen.append(Follower(here).look().waiting))
-    session.run(here, jobs, Store.open(here.database), Console(), executor_for("inline", 1), quiet=True)
+    session.run(here, jobs, Store.open(here.database), Console(), executor_for("inline", 1, here), quiet=True)
     assert seen == [4]
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 
 import torch
@@ -17,17 +18,26 @@ def fail(message, device):
     raise ValueError(message)
 
 
-def die(device):
+def die(job, device):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def sleep(seconds, device):
+def sleep(job, seconds, device):
     time.sleep(seconds)
 
 
-def fail_as_jobs_do(device):
+def fail_as_jobs_do(job, device):
     raise JobFailed("the message", True)
 
 
-def answer_nonsense(device):
-    return lambda: None
+def answer_nonsense(job, device):
+    return threading.Lock()
+
+
+def outlive_restart(job, runs, device):
+    """Note that it runs; how often its Slurm job was restarted, once it was."""
+    runs.touch()
+    restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+    if not restarts:
+        time.sleep(300)
+    return restarts

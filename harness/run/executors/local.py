@@ -12,9 +12,6 @@ from functools import partial
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
-import torch
-
-from harness.compute.memory import keep_freed_memory
 from harness.run.executors.slots import Slot
 
 T = TypeVar("T")
@@ -81,7 +78,7 @@ class LocalExecutor(Executor):
                 continue
             try:
                 connection = connection or self._start(number, slot)
-                connection.send((call, slot.device))
+                connection.send(call)
                 succeeded, value = connection.recv()
             except (EOFError, OSError):
                 code = self._end(number, connection)
@@ -111,7 +108,7 @@ class LocalExecutor(Executor):
     def _start(self, number: int, slot: Slot) -> Connection:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        worker = context.Process(target=_work, args=(theirs, slot.threads), daemon=True)
+        worker = context.Process(target=_work, args=(theirs, slot), daemon=True)
         worker.start()
         theirs.close()
         self._processes[number] = worker
@@ -120,20 +117,14 @@ class LocalExecutor(Executor):
         return ours
 
 
-def _work(connection: Connection, threads: int) -> None:
+def _work(connection: Connection, slot: Slot) -> None:
     """A worker's life: take calls until the other end closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the scheduler's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(threads)
-    keep_freed_memory()
+    slot.occupy()
     with contextlib.suppress(EOFError, OSError):
         while True:
-            call, device = connection.recv()
-            try:
-                reply = (True, call(device))
-            except Exception as error:
-                reply = (False, error)
-            connection.send(reply)
+            connection.send(slot.answer(connection.recv()))
 
 
 def _end_with_parent() -> None:

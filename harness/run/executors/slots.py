@@ -1,9 +1,13 @@
-"""The places to run a job on this machine."""
+"""The places to run a job on a machine, and what a worker process does there."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+
+from harness.compute.memory import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -12,6 +16,18 @@ class Slot:
 
     device: str
     threads: int
+
+    def occupy(self) -> None:
+        """Make this process, a worker, that of the slot."""
+        torch.set_num_threads(self.threads)
+        keep_freed_memory()
+
+    def answer(self, call: Callable[[str], Any]) -> tuple[bool, Any]:
+        """Whether ``call(device)`` succeeded, and its value or its error."""
+        try:
+            return True, call(self.device)
+        except Exception as error:
+            return False, error
 
 
 def default_slots(workers: int | None = None) -> list[Slot]:
