@@ -106,7 +106,7 @@ def test_a_slurm_job_that_somebody_cancels_fails_its_call(executor, place):
 def test_while_slurm_does_not_answer_nothing_is_lost_or_submitted_twice(executor, place, monkeypatch):
     future = executor.submit(sleep, "job", 3)
     (slurm_id,) = wait_until(lambda: submitted(place))
-    monkeypatch.setenv("SLURM_CONF", "/nowhere")
+    monkeypatch.setenv("PATH", "")
     wait_until(lambda: list(place.job("job").slurm.glob("*_result.pkl")))
     assert not future.done()
     monkeypatch.undo()

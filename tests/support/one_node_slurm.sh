@@ -24,12 +24,12 @@ fi
 place=$(mktemp -d)
 host=$(hostname -s)
 export SLURM_CONF="$place/slurm.conf"
-# Both partitions have the node; what is urgent has the other's jobs requeued. cred_expire: at once, not after two minutes.
+# What is urgent has the other partition's jobs requeued. cred_expire: they start again after seconds, not two minutes.
 cat >"$SLURM_CONF" <<CONF
 ClusterName=test
 SlurmctldHost=$host(127.0.0.1)
 AuthType=auth/munge
-AuthInfo=cred_expire=3
+AuthInfo=cred_expire=6
 SlurmUser=root
 StateSaveLocation=$place/slurmctld
 SlurmdSpoolDir=$place/slurmd
@@ -61,6 +61,7 @@ stop() {
     done
 }
 trap stop EXIT
+trap 'exit 143' HUP INT TERM
 slurmctld && slurmd
 tries=0
 until sinfo --noheader 2>/dev/null | grep -q idle; do
