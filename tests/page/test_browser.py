@@ -213,6 +213,7 @@ def test_a_phone_shows_all_of_a_row_without_scrolling_sideways(opened, address, 
     assert tab.locator("th[data-key='natural']").get_attribute("aria-sort") == "descending"
 
 
+@pytest.mark.slow
 def test_ten_thousand_rows_are_sorted_and_filtered_in_less_than_100_milliseconds(opened, tmp_path):
     """Layout included; the best of three tries, for the machine has other things to do."""
     file = tmp_path / "page.html"

@@ -12,7 +12,7 @@ from harness.run.executors import slurm as executor
 def slurm():
     """A Slurm whose jobs can import what the tests give them, and which is asked often."""
     if not one_node.answers():
-        pytest.skip("no Slurm runs here: tox run -e slurm starts one, as root")
+        pytest.skip("no Slurm runs here: tox run -e tools starts one, as root")
     pytest.importorskip("submitit")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(executor, "POLL_SECONDS", 0.3)

@@ -1,4 +1,4 @@
-"""Jobs on a real Slurm, where one runs (tox run -e slurm): lost schedulers, time limits, others that come first."""
+"""Jobs on a real Slurm, where one runs (tox run -e tools): lost schedulers, time limits, others that come first."""
 
 import json
 import signal
