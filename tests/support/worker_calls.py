@@ -38,6 +38,8 @@ def outlive_restart(job, runs, device):
     """Note that it runs; how often its Slurm job was restarted, once it was."""
     runs.touch()
     restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
-    if not restarts:
-        time.sleep(300)
+    try:
+        time.sleep(0 if restarts else 300)
+    except SystemExit as error:  # as run_job does
+        raise JobFailed("an exit() is a failure", False) from error
     return restarts
