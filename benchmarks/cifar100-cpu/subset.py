@@ -1,7 +1,7 @@
 """Write the first 20 classes of CIFAR-100 to ``data/NAME-20.npz`` and print that path.
 
 ``python benchmarks/cifar100-cpu/subset.py [DATASET]``: DATASET is ``cifar100``, or ``imagefolder:PATH`` with the same
-images in folders named as its classes. Both are in the official order, so that they give the same examples.
+images in folders named as its classes, files named by their official index. Either way the order is the official one.
 """
 
 import os
