@@ -107,6 +107,11 @@ class JobFiles:
         return (self.spec, self.history, self.verdicts, self.adversarial, self.features, *weights)
 
     @property
+    def foundation(self) -> tuple[Path, ...]:
+        """What other jobs rest on: all but the adversarial images, which only readers look at."""
+        return tuple(path for path in self.outcome if path != self.adversarial)
+
+    @property
     def every(self) -> tuple[Path, ...]:
         """All files that a job may have."""
         about = (self.command, self.result, self.failure, self.progress, self.lock, self.log)

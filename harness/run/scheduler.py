@@ -103,7 +103,7 @@ class Scheduler:
             write_spec(files, job.spec)
             self.store.ingest(files.directory)
             if whole:
-                check(files, *files.outcome)
+                check(files, *files.foundation)
         except Damaged as damage:
             self.store.remove([job.id])
             reopen(files, damage)

@@ -90,6 +90,19 @@ def test_a_damaged_training_is_done_again_before_it_is_attacked(digits, root, ca
     assert_frame_equal(after[after.attack.isin(["natural", "fgsm"])][OUTCOME[:4]].reset_index(drop=True), before)
 
 
+def test_without_its_adversarial_images_an_evaluation_stays_done(digits, root):
+    """They are large, and no job needs them: whoever makes room, or copies the rest, loses no evaluation."""
+    jobs = planned(digits)
+    files = files_of(root, jobs, "evaluate")
+    for each in jobs:
+        Workspace(root, "digits", root / "data").job(each.id).adversarial.unlink(missing_ok=True)
+    diagnosis = files_of(root, jobs, "diagnose")
+    diagnosis.result.unlink()
+    outcome = run(root, jobs)
+    assert outcome.done == [diagnosis.id]
+    assert not files.adversarial.exists()
+
+
 def test_weights_that_are_damaged_are_not_attacked(digits, root):
     """Not even by a worker whom no scheduler has warned."""
     files = files_of(root, planned(digits), "train")
