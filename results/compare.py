@@ -1,19 +1,24 @@
 """Is one method more accurate than another on the same examples, by how much, and how sure is that?"""
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
-from statistics import mean
+from itertools import combinations_with_replacement
+
+import numpy as np
+from numpy.typing import NDArray
 
 from results.errors import HarnessError
-from results.statistics import holm, mcnemar_exact, t_interval, t_test, tango, welch
+from results.statistics import Floats, holm, mcnemar_exact, t_interval, t_test, tango, welch
 from results.verdicts import Verdicts
 
 LEVEL = 0.05
 
 BySeed = Mapping[int, Verdicts]
-Tested = tuple[float, float]  # by how much the first is more accurate, and the p-value that it is not
-Test = Callable[[BySeed, BySeed], Tested | None]
+Counts = NDArray[np.int64]
+# By how much each method of the first group (A) is more accurate than each of the second (B), and the p-values that it
+# is not, both (A, B). The methods of one group have the same seeds, and the same number of examples of each.
+Test = Callable[[Sequence[BySeed], Sequence[BySeed]], tuple[Floats, Floats] | None]
 
 
 @dataclass(frozen=True)
@@ -57,63 +62,97 @@ def compare(first: BySeed, second: BySeed) -> Difference:
             f"methods are compared seed by seed, got seeds {_list(first)} and {_list(second)}: "
             "run one of them with a seed of the other"
         )
-    examples = min(len(own[seed]) for own in (first, second) for seed in seeds)
-    pairs = [(first[seed][:examples], second[seed][:examples]) for seed in seeds]
-    wins, losses = [int((a & ~b).sum()) for a, b in pairs], [int((b & ~a).sum()) for a, b in pairs]
+    won, lost, examples = _discordant([first], [second], seeds)
+    wins, losses = won[0, 0].tolist(), lost[0, 0].tolist()
     if len(seeds) == 1:
-        p_value, (low, high) = mcnemar_exact(*pairs[0]), tango(wins[0], losses[0], examples)
+        p_value, (low, high) = mcnemar_exact(wins[0], losses[0]), tango(wins[0], losses[0], examples)
     else:
-        differences = [(won - lost) / examples for won, lost in zip(wins, losses, strict=True)]
+        differences = (won[0, 0] - lost[0, 0]) / examples
         p_value = t_test(differences, resolution=1 / examples)
-        low, high = t_interval(differences, resolution=1 / examples)
+        low, high = t_interval(differences.tolist(), resolution=1 / examples)
     difference = (sum(wins) - sum(losses)) / (examples * len(seeds))
-    return Difference(difference, low, high, p_value, sum(wins), sum(losses), examples, seeds)
+    return Difference(difference, low, high, float(p_value), sum(wins), sum(losses), examples, seeds)
 
 
-def paired_test(first: BySeed, second: BySeed) -> Tested | None:
+def paired_test(first: Sequence[BySeed], second: Sequence[BySeed]) -> tuple[Floats, Floats] | None:
     """As :func:`compare`; None where no seed is in common."""
-    if not first.keys() & second.keys():
+    seeds = sorted(first[0].keys() & second[0].keys())
+    if not seeds:
         return None
-    found = compare(first, second)
-    return found.difference, found.p_value
+    wins, losses, examples = _discordant(first, second, seeds)
+    differences = (wins - losses) / examples
+    if len(seeds) == 1:
+        return differences[..., 0], mcnemar_exact(wins[..., 0], losses[..., 0])
+    return differences.mean(axis=-1), t_test(differences, resolution=1 / examples)
 
 
-def means_test(first: BySeed, second: BySeed) -> Tested | None:
+def means_test(first: Sequence[BySeed], second: Sequence[BySeed]) -> tuple[Floats, Floats] | None:
     """What a table of means and deviations can say: Welch's t-test over the seeds, which need not be the same.
 
-    Of two methods with one seed each it is the exact McNemar test on the examples that both cover, which compares two
-    trained models. None where only one of them has several seeds.
+    Of methods with one seed each it is the exact McNemar test on the examples that both cover, which compares trained
+    models. None where only one group has several seeds.
     """
-    if not (first and second) or (len(first) > 1) != (len(second) > 1):
+    numbers = [len(group[0]) for group in (first, second)]
+    if 0 in numbers or (numbers[0] > 1) != (numbers[1] > 1):
         return None
-    examples = min(len(verdicts) for own in (first, second) for verdicts in own.values())
-    one, other = ([verdicts[:examples] for verdicts in own.values()] for own in (first, second))
-    means, others = ([float(verdicts.mean()) for verdicts in own] for own in (one, other))
-    several = len(first) > 1
-    p_value = welch(means, others, resolution=1 / examples) if several else mcnemar_exact(one[0], other[0])
-    return mean(means) - mean(others), p_value
+    if numbers == [1, 1]:
+        return paired_test(*([dict(enumerate(own.values())) for own in group] for group in (first, second)))
+    examples = min(len(verdicts) for group in (first, second) for verdicts in group[0].values())
+    means, others = (
+        np.array([[verdicts[:examples].mean() for verdicts in own.values()] for own in group])
+        for group in (first, second)
+    )
+    p_values = welch(means[:, None], others[None], resolution=1 / examples)
+    return means.mean(axis=-1)[:, None] - others.mean(axis=-1), p_values
 
 
-def better(methods: Sequence[BySeed], test: Test) -> set[tuple[int, int]]:
-    """The pairs (i, j) of methods of which the first is significantly more accurate than the second.
+def _discordant(first: Sequence[BySeed], second: Sequence[BySeed], seeds: Sequence[int]) -> tuple[Counts, Counts, int]:
+    """How many examples only the first got right, and only the second, both (A, B, seeds), and of how many.
+
+    Of every pair at once: how many both got right is a product of matrices.
+    """
+    examples = min(len(group[0][seed]) for group in (first, second) for seed in seeds)
+    shape = len(first), len(second), len(seeds)
+    wins, losses = np.empty(shape, np.int64), np.empty(shape, np.int64)
+    for place, seed in enumerate(seeds):
+        right, other = (
+            np.stack([own[seed][:examples] for own in group]).astype(np.float32)  # exact up to 2^24 examples
+            for group in (first, second)
+        )
+        both = right @ other.T
+        wins[..., place] = right.sum(axis=1)[:, None] - both
+        losses[..., place] = other.sum(axis=1) - both
+    return wins, losses, examples
+
+
+def better(methods: Sequence[BySeed], test: Test) -> NDArray[np.bool_]:
+    """Whether each of M methods (row) is significantly more accurate than each other (column): bool (M, M).
 
     The p-values of all pairs that ``test`` can compare are corrected for their number (Holm): at 5 %, the risk that
     any method at all is wrongly placed behind another.
     """
-    tested = {(i, j): test(methods[i], methods[j]) for i, j in combinations(range(len(methods)), 2)}
-    found = {pair: each for pair, each in tested.items() if each}
-    adjusted = holm([p_value for _, p_value in found.values()])
-    return {
-        (i, j) if difference > 0 else (j, i)
-        for ((i, j), (difference, _)), p_value in zip(found.items(), adjusted, strict=True)
-        if p_value < LEVEL
-    }
+    alike: dict[frozenset[tuple[int, int]], list[int]] = defaultdict(list)
+    for place, own in enumerate(methods):
+        alike[frozenset((seed, len(verdicts)) for seed, verdicts in own.items())].append(place)
+    found = np.zeros((len(methods), len(methods)), np.bool_)
+    tested = []
+    for places in combinations_with_replacement(alike.values(), 2):
+        outcome = test(*([methods[place] for place in group] for group in places))
+        if outcome:
+            pairs = (*np.meshgrid(*places, indexing="ij"), *outcome)
+            once = pairs[0] < pairs[1] if places[0] is places[1] else np.ones_like(found, shape=outcome[0].shape)
+            tested.append([each[once] for each in pairs])
+    if tested:
+        first, second, difference, p_values = map(np.concatenate, zip(*tested, strict=True))
+        significant = holm(p_values) < LEVEL
+        winner, loser = (np.where(difference > 0, *pair)[significant] for pair in ((first, second), (second, first)))
+        found[winner, loser] = True
+    return found
 
 
 def ranks(methods: Sequence[BySeed]) -> list[int]:
     """For each method 1 + the number of those significantly :func:`better` by :func:`compare`; equal ranks are ties."""
-    beaten = [loser for _, loser in better(methods, paired_test)]
-    return [1 + beaten.count(place) for place in range(len(methods))]
+    return [1 + beaten for beaten in better(methods, paired_test).sum(axis=0).tolist()]
 
 
 def sentence(first: str, second: str, found: Difference, measure: str, where: str = "") -> str:

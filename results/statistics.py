@@ -1,13 +1,18 @@
-"""How sure a measured accuracy is, and whether two methods differ."""
+"""How sure a measured accuracy is, and whether two methods differ.
+
+The tests take many comparisons at once, as arrays, or a single one.
+"""
 
 from collections.abc import Sequence
 from math import sqrt
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from results.errors import HarnessError
-from results.verdicts import Verdicts
+
+Floats = NDArray[np.float64]
 
 
 def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -32,28 +37,17 @@ def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float
     return low, high
 
 
-def mcnemar_exact(a: Verdicts, b: Verdicts) -> float:
-    """The two-sided exact p-value that two models are equally accurate, from paired verdicts.
+def mcnemar_exact(only_first: ArrayLike, only_second: ArrayLike) -> Floats:
+    """The two-sided exact p-values that two models are equally accurate on the same examples.
 
-    ``a`` and ``b`` are bool (N,) for the same examples in the same order. Only the pairs that differ count: under the
-    null hypothesis each is won by either side with probability 1/2. McNemar 1947, https://doi.org/10.1007/BF02295996.
-    Without a differing pair it is 1.
-
-    Raises:
-        HarnessError: if the two are not bool vectors of one length.
+    ``only_first`` examples are right for the first alone, ``only_second`` for the second alone. Only these count: under
+    the null hypothesis each is won by either side with probability 1/2. McNemar 1947,
+    https://doi.org/10.1007/BF02295996. Without one it is 1.
     """
     from scipy.special import bdtr  # not scipy.stats, whose import takes longer than a whole report
 
-    first, second = np.asarray(a), np.asarray(b)
-    if first.dtype != np.bool_ or second.dtype != np.bool_ or first.ndim != 1 or first.shape != second.shape:
-        raise HarnessError(
-            "verdicts to compare must be two bool vectors of one length, "
-            f"got {first.dtype} {first.shape} and {second.dtype} {second.shape}"
-        )
-    only_first = int((first & ~second).sum())
-    differing = int((first != second).sum())
-    fewer = min(only_first, differing - only_first)
-    return min(1.0, 2 * float(bdtr(fewer, differing, 0.5)))
+    differing = np.add(only_first, only_second)
+    return np.asarray(np.minimum(1.0, 2 * bdtr(np.minimum(only_first, only_second), differing, 0.5)))
 
 
 def tango(only_first: int, only_second: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -102,13 +96,13 @@ def t_interval(values: Sequence[float], confidence: float = 0.95, *, resolution:
     """
     from scipy.special import stdtrit
 
-    centre, error = _mean_and_error(values, resolution)
+    centre, error = (float(each) for each in _mean_and_error(np.asarray(values), resolution))
     half = float(stdtrit(len(values) - 1, _upper_level(confidence))) * error
     return centre - half, centre + half
 
 
-def t_test(values: Sequence[float], *, resolution: float) -> float:
-    """The two-sided p-value of Student's test that the mean of the values is 0.
+def t_test(values: ArrayLike, *, resolution: float) -> Floats:
+    """The two-sided p-values of Student's test that the mean of the values (..., k) is 0: (...).
 
     On the differences of pairs it is the paired t-test. ``resolution``, above 0, is as in :func:`t_interval`.
 
@@ -117,27 +111,28 @@ def t_test(values: Sequence[float], *, resolution: float) -> float:
     """
     from scipy.special import stdtr
 
-    centre, error = _mean_and_error(values, resolution)
-    return 2 * float(stdtr(len(values) - 1, -abs(centre) / error))
+    centre, error = _mean_and_error(np.asarray(values), resolution)
+    return np.asarray(2 * stdtr(np.shape(values)[-1] - 1, -abs(centre) / error))
 
 
-def welch(first: Sequence[float], second: Sequence[float], *, resolution: float) -> float:
-    """The two-sided p-value that two groups of independent values have one mean, whatever their spreads.
+def welch(first: ArrayLike, second: ArrayLike, *, resolution: float) -> Floats:
+    """The two-sided p-values that two groups of independent values have one mean, whatever their spreads.
 
-    Welch 1947, https://doi.org/10.1093/biomet/34.1-2.28. ``resolution``, above 0, is as in :func:`t_interval`.
+    The groups are (..., k) and (..., m), the rest of their shapes broadcast. Welch 1947,
+    https://doi.org/10.1093/biomet/34.1-2.28. ``resolution``, above 0, is as in :func:`t_interval`.
 
     Raises:
         HarnessError: with fewer than two values in a group.
     """
     from scipy.special import stdtr
 
-    (one, error), (other, other_error) = (_mean_and_error(values, resolution) for values in (first, second))
+    (one, error), (other, other_error) = (_mean_and_error(np.asarray(each), resolution) for each in (first, second))
     variance = error**2 + other_error**2
-    freedom = variance**2 / (error**4 / (len(first) - 1) + other_error**4 / (len(second) - 1))
-    return 2 * float(stdtr(freedom, -abs(one - other) / sqrt(variance)))
+    freedom = variance**2 / (error**4 / (np.shape(first)[-1] - 1) + other_error**4 / (np.shape(second)[-1] - 1))
+    return np.asarray(2 * stdtr(freedom, -abs(one - other) / np.sqrt(variance)))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm(p_values: ArrayLike) -> Floats:
     """Adjusted p-values, in the order given: those below 5 % may all be believed with a 5 % risk of any mistake.
 
     Holm 1979, https://www.jstor.org/stable/4615733. Adjusted values keep the order of the given ones.
@@ -145,13 +140,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Raises:
         HarnessError: if a value lies outside [0, 1].
     """
-    wrong = [value for value in p_values if not 0 <= value <= 1]
-    if wrong:
+    given = np.asarray(p_values, np.float64)
+    if wrong := given[~((given >= 0) & (given <= 1))].tolist():
         raise HarnessError(f"p-values must lie between 0 and 1, got {wrong[0]}")
-    adjusted, highest = [0.0] * len(p_values), 0.0
-    for rejected, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        highest = max(highest, min(1.0, (len(p_values) - rejected) * p_values[place]))
-        adjusted[place] = highest
+    ascending = np.argsort(given)
+    least_first = np.minimum(1.0, np.arange(len(given), 0, -1) * given[ascending])
+    adjusted = np.empty_like(given)
+    adjusted[ascending] = np.maximum.accumulate(least_first)
     return adjusted
 
 
@@ -161,9 +156,10 @@ def _upper_level(confidence: float) -> float:
     return (1 + confidence) / 2
 
 
-def _mean_and_error(values: Sequence[float], resolution: float) -> tuple[float, float]:
-    """The mean and its standard error; the spread of k unequal values is never below resolution / sqrt(k)."""
-    if len(values) < 2:
-        raise HarnessError(f"a spread takes at least two values, got {len(values)}: run more seeds")
-    root = sqrt(len(values))
-    return float(np.mean(values)), max(float(np.std(values, ddof=1)), resolution / root) / root
+def _mean_and_error(values: Floats, resolution: float) -> tuple[Floats, Floats]:
+    """Mean and standard error over the last axis; k unequal values have no less spread than resolution / sqrt(k)."""
+    k = values.shape[-1]
+    if k < 2:
+        raise HarnessError(f"a spread takes at least two values, got {k}: run more seeds")
+    spread = np.maximum(np.std(values, axis=-1, ddof=1), resolution / sqrt(k))
+    return np.mean(values, axis=-1), spread / sqrt(k)

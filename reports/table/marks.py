@@ -3,6 +3,9 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from results.compare import better, means_test
 from results.names import WORST_CASE
 
@@ -35,9 +38,9 @@ def supported(table: "Comparison", attacks: Iterable[str]) -> Marks:
     marks: dict[tuple[str, str], Style] = {}
     for attack in attacks:
         entrants = _entrants(table, attack)
-        pairs = better([table.comparable(row, attack) for row in entrants], means_test)
-        best = _leaders(range(len(entrants)), pairs)
-        second = _leaders(set(range(len(entrants))) - best, pairs) if best else set()
+        better_than = better([table.comparable(row, attack) for row in entrants], means_test)
+        best = _leaders(range(len(entrants)), better_than)
+        second = _leaders(set(range(len(entrants))) - best, better_than) if best else set()
         marks |= {(entrants[place].method, attack): "best" for place in best}
         marks |= {(entrants[place].method, attack): "second" for place in second}
     return marks
@@ -48,9 +51,10 @@ def _entrants(table: "Comparison", attack: str) -> list["Row"]:
     return [row for row in table.rows if needed <= row.cells.keys() and not row.cells[attack].inflated]
 
 
-def _leaders(places: Collection[int], better_than: Collection[tuple[int, int]]) -> set[int]:
+def _leaders(places: Collection[int], better_than: NDArray[np.bool_]) -> set[int]:
     """Those that none beats, if each of them beats every other and there is another; otherwise nobody."""
-    top = {place for place in places if not any((other, place) in better_than for other in places)}
-    others = set(places) - top
-    proven = all((place, other) in better_than for place in top for other in others)
-    return top if others and proven else set()
+    among = sorted(places)
+    beats = better_than[np.ix_(among, among)]
+    top = ~beats.any(axis=0)
+    proven = not top.all() and beats[np.ix_(top, ~top)].all()
+    return {among[place] for place in np.flatnonzero(top)} if proven else set()

@@ -1,14 +1,15 @@
 """Two methods on the same examples, and the ranks of several."""
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, ttest_ind, ttest_rel
+from statsmodels.stats.multitest import multipletests
 
-from results.compare import Difference, better, compare, means_test, ranks, sentence
+from results.compare import Difference, better, compare, means_test, paired_test, ranks, sentence
 from results.errors import HarnessError
 from results.statistics import tango
 
@@ -139,16 +140,43 @@ def test_means_are_tested_as_they_are_printed():
     first, second = pair((14, 5), (20, 8), (9, 6))
     later = {seed + 7: verdicts for seed, verdicts in second.items()}
     oracle = ttest_ind([v.mean() for v in first.values()], [v.mean() for v in later.values()], equal_var=False)
-    assert means_test(first, later) == pytest.approx((24 / 480, oracle.pvalue))
+    assert alone(means_test, first, later) == pytest.approx((24 / 480, oracle.pvalue))
     one, other = pair((14, 5))
-    assert means_test(one, {3: other[0]}) == pytest.approx((9 / 160, binomtest(14, 19).pvalue))
-    assert means_test(one, {3: other[0][:100]})[0] == pytest.approx(one[0][:100].mean() - other[0][:100].mean())
-    assert means_test(first, {0: second[0]}) is None
-    assert means_test(first, {}) is None
+    assert alone(means_test, one, {3: other[0]}) == pytest.approx((9 / 160, binomtest(14, 19).pvalue))
+    shorter = alone(means_test, one, {3: other[0][:100]})
+    assert shorter[0] == pytest.approx(one[0][:100].mean() - other[0][:100].mean())
+    assert means_test([first], [{0: second[0]}]) is None
+    assert means_test([first], [{}]) is None
 
 
-def test_the_better_of_each_pair_comes_first_and_what_cannot_be_tested_is_no_pair():
+def alone(test, first, second):
+    """Difference and p-value of one method and another."""
+    return tuple(each.item() for each in test([first], [second]))
+
+
+def test_the_better_of_each_pair_has_the_row_and_what_cannot_be_tested_is_no_pair():
     one, other = pair((30, 5))
-    assert better([other, one], means_test) == {(1, 0)}
-    assert better([one, other], means_test) == {(0, 1)}
-    assert better([one, other, {}, *pair((30, 5), (31, 5))], means_test) == {(0, 1), (3, 4)}
+    assert better([other, one], means_test).tolist() == [[False, False], [True, False]]
+    assert better([one, other], means_test).tolist() == [[False, True], [False, False]]
+    found = better([one, other, {}, *pair((30, 5), (31, 5))], means_test)
+    assert list(zip(*np.nonzero(found), strict=True)) == [(0, 1), (3, 4)]
+    assert better([], means_test).shape == (0, 0)
+
+
+def test_all_pairs_at_once_are_what_each_pair_is_alone():
+    """Methods with one seed and with several, other seeds, fewer examples or none: Holm over every pair's p-value."""
+    random = np.random.default_rng(0)
+    shapes = [{0: 160}, {0: 100}, {1: 160}, {0: 160, 1: 160}, {0: 160, 1: 120}, {1: 160, 2: 160, 3: 160}, {}]
+    accuracy = random.uniform(0.3, 0.9, size=40)
+    methods = [
+        {seed: random.random(n) < share for seed, n in shapes[place % len(shapes)].items()}
+        for place, share in enumerate(accuracy)
+    ]
+    for test in (paired_test, means_test):
+        pairs = [(i, j, test([methods[i]], [methods[j]])) for i, j in combinations(range(40), 2)]
+        pairs = [(i, j, difference.item(), p.item()) for i, j, tested in pairs if tested for difference, p in [tested]]
+        adjusted = multipletests([p for *_, p in pairs], method="holm")[1]
+        expected = {(i, j) if d > 0 else (j, i) for (i, j, d, _), p in zip(pairs, adjusted, strict=True) if p < 0.05}
+        found = set(zip(*map(np.ndarray.tolist, np.nonzero(better(methods, test))), strict=True))
+        assert found == expected
+        assert 50 < len(found) < len(pairs) - 50
