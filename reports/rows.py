@@ -30,9 +30,10 @@ def of_method(frame: "DataFrame", name: str) -> "DataFrame":
 
 
 def chosen(rows: "DataFrame", name: str, wanted: Mapping[str, object]) -> "DataFrame":
-    """The rows of the method ``name`` that have the wanted value in each column."""
+    """The rows of the method ``name`` that have the wanted value in each column; None: any."""
     for column, value in wanted.items():
-        rows = only(rows, column, value, f"{_KINDS.get(column, column)} of {name}")
+        if value is not None:
+            rows = only(rows, column, value, f"{_KINDS.get(column, column)} of {name}")
     return rows
 
 

@@ -34,7 +34,7 @@ def versus(
         HarnessError: if something is unknown, ambiguous or was not attacked alike; the message lists what there is.
     """
     check(frame)
-    wanted = {"checkpoint": checkpoint, **{name: value for name, value in choices.items() if value is not None}}
+    wanted = {"checkpoint": checkpoint, **choices}
     own = [chosen(of_method(frame, name), name, wanted) for name in (first, second)]
     setting = _common_setting(first, second, *own)
     own = [chosen(rows, name, setting) for rows, name in zip(own, (first, second), strict=True)]

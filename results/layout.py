@@ -104,7 +104,7 @@ class JobFiles:
     def outcome(self) -> tuple[Path, ...]:
         """What is left of a finished job beside ``result.json``, which has the checksums; no kind of job has all."""
         weights = (self.weights("best"), self.weights("last"))
-        return (self.spec, self.history, self.verdicts, self.adversarial, self.features, *weights)
+        return (self.spec, self.history, self.verdicts, self.adversarial, self.features, self.images, *weights)
 
     @property
     def foundation(self) -> tuple[Path, ...]:

@@ -72,8 +72,8 @@ def long_form(
         store: the open store.
         evaluations: ids of the evaluations to look at, all by default; worst cases are over these alone.
         with_verdicts: add a column ``verdicts``: whether each example was still classified correctly, bool (N,).
-        with_findings: add a column ``diagnosed``: the findings behind the verdict in full, the worst first; None
-            without a diagnosis.
+        with_findings: add a column ``diagnosed``: the findings behind the verdict in full (``code``, ``severity``,
+            ``message``, ``evidence``, ``advice``); None without a diagnosis.
         equal: a column's value, or a list, tuple or set of the values wanted, such as ``checkpoint="best"``.
 
     Raises:
@@ -106,17 +106,6 @@ def history(store: "Store", **equal: object) -> "DataFrame":
     rows.sort(key=lambda row: (*_first(row), row["epoch"]))
     terms = dict.fromkeys(name for row in rows for name in row if name.startswith("term:"))
     return _frame(rows, (*HISTORY_COLUMNS, *terms))
-
-
-def findings_of(store: "Store", evaluations: Collection[str]) -> list[Record] | None:
-    """The findings behind the verdict of the long form: ``code``, ``severity``, ``message``, ``evidence``, ``advice``.
-
-    ``evaluations`` are the ids of all evaluations of one training's checkpoint under one threat. None where nobody
-    diagnosed it.
-    """
-    subjects = {_subject(each) for each in _evaluations(store, evaluations)}
-    found = _chosen((each for each in _diagnoses(store) if _subject(each) in subjects), evaluations)
-    return None if found is None else found.findings
 
 
 def to_csv(frame: "DataFrame") -> str:
@@ -175,26 +164,25 @@ def _subject(each: StoredEvaluation | StoredDiagnosis) -> tuple[object, ...]:
     return each.train_id, each.checkpoint, each.job.threat_norm, each.job.threat_eps
 
 
-def _chosen(diagnoses: Iterable[StoredDiagnosis], evaluations: Collection[str]) -> StoredDiagnosis | None:
-    """The diagnosis that judged most of the evaluations, then the latest."""
-
-    def covers(each: StoredDiagnosis) -> tuple[int, str]:
-        return len(set(evaluations).intersection(each.evaluations)), each.job.finished
-
-    return max(diagnoses, key=covers, default=None)
-
-
 def _trust(diagnoses: Iterable[StoredDiagnosis], evaluations: set[str]) -> Record:
-    chosen = _chosen(diagnoses, evaluations)
+    def covers(each: StoredDiagnosis) -> tuple[int, str]:
+        return len(evaluations.intersection(each.evaluations)), each.job.finished
+
+    chosen = max(diagnoses, key=covers, default=None)
     if chosen is None:
         undiagnosed = "not diagnosed: the run was cut off; the same command goes on"
         return {"verdict": "suspect", "why": undiagnosed, "findings": "", DIAGNOSED: None}
-    worst_first = sorted(chosen.findings, key=lambda finding: finding["severity"] != chosen.verdict)
-    why = [f"{finding['message']} ({finding['evidence']})" for finding in worst_first[:_MOST_REASONS]]
-    if len(worst_first) > len(why):
-        why.append(f"and {len(worst_first) - len(why)} more")
+    ordered = worst_first(chosen.findings, chosen.verdict)
+    why = [f"{finding['message']} ({finding['evidence']})" for finding in ordered[:_MOST_REASONS]]
+    if len(ordered) > len(why):
+        why.append(f"and {len(ordered) - len(why)} more")
     codes = ",".join(finding["code"] for finding in chosen.findings)
-    return {"verdict": chosen.verdict, "why": "; ".join(why), "findings": codes, DIAGNOSED: worst_first}
+    return {"verdict": chosen.verdict, "why": "; ".join(why), "findings": codes, DIAGNOSED: chosen.findings}
+
+
+def worst_first(findings: Iterable[Record], verdict: str) -> list[Record]:
+    """Those that make the verdict before the others."""
+    return sorted(findings, key=lambda finding: finding["severity"] != verdict)
 
 
 def _worst_cases(group: Sequence[tuple[Record, Verdicts]]) -> Iterator[tuple[Record, Verdicts]]:

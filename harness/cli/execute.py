@@ -121,8 +121,7 @@ def run(
     here = Workspace.at(workspace, dataset, data_root, plugin or [], typed())
     key = key_of(here, words)
     done = recall(here, key) if key and not dry_run else None
-    if done and _is_stored(here, done):
-        _show_done(here, done, WorkspaceFiles(workspace), quiet=quiet)
+    if done and _show_done(here, done, WorkspaceFiles(workspace), quiet=quiet):
         return
     pool, jobs, described = _plan(here, words, executor, workers, slurm)
     if dry_run:
@@ -135,33 +134,27 @@ def run(
         remember(here, key, [job.id for job in jobs], evaluated, written, described)
 
 
-def _is_stored(here: "Workspace", done: "Done") -> bool:
-    """Whether the database has all of that call; it is told of what it lacks, where that is not damaged."""
+def _show_done(here: "Workspace", done: "Done", shown: WorkspaceFiles, *, quiet: bool) -> bool:
+    """What a call prints that has nothing to do; false, and nothing printed, where a job of it is damaged.
+
+    ``shown`` is the workspace as the user wrote it. The database is told of what it lacks.
+    """
     from harness.run.calls import is_current
     from results.store import Store
 
-    if is_current(here, done):
-        return True
-    store = Store.open(here.database)
+    console, store, current = Console(), Store.open(here.database), is_current(here, done)
     try:
-        for job in done.jobs:
+        for job in () if current else done.jobs:
             store.ingest(here.job(job).directory)
     except JobUnreadable:
         return False
-    return True
-
-
-def _show_done(here: "Workspace", done: "Done", shown: WorkspaceFiles, *, quiet: bool) -> None:
-    """What a call prints that has nothing to do; ``shown`` is the workspace as the user wrote it."""
-    from harness.run.calls import is_current
-    from results.store import Store
-
-    console, store = Console(), Store.open(here.database)
     if not quiet:
         console.print(done.description, markup=False, highlight=False, soft_wrap=True)
         console.print(f"{len(done.jobs)} jobs, {len(done.jobs)} done before", highlight=False)
-    written = [shown.reports / name for name in done.written] if is_current(here, done) else None
-    show_report(console, store, shown, done.evaluated, written)
+    show_report(
+        console, store, shown, done.evaluated, [shown.reports / name for name in done.written] if current else None
+    )
+    return True
 
 
 def _plan(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from harness.api.errors import HarnessError
-from harness.compute.files import aside, write_atomically
+from harness.compute.files import aside, save_arrays
 from results.adversarial import Adversarial, read_adversarial
 
 log = logging.getLogger("harness")
@@ -27,7 +27,7 @@ class AdversarialParts:
         """
         if len(positions):
             found = Adversarial(positions.cpu().numpy(), images.detach().float().cpu().numpy())
-            _save(self.folder / f"{int(positions.min())}.npz", found)
+            save_arrays(self.folder / f"{int(positions.min())}.npz", **found._asdict())
 
     def are_whole(self) -> bool:
         """Whether all that was kept can be read; what cannot is kept aside, with a warning."""
@@ -47,12 +47,4 @@ class AdversarialParts:
         images = np.concatenate([np.zeros((0, *image), np.float32), *(part.images for part in parts)])
         positions, first = np.unique(positions, return_index=True)
         broken = ~verdicts.numpy()[positions]
-        _save(path, Adversarial(positions[broken], images[first][broken]))
-
-
-def _save(path: Path, found: Adversarial) -> None:
-    def write(part: Path) -> None:
-        with part.open("wb") as file:
-            np.savez(file, **found._asdict())
-
-    write_atomically(path, write)
+        save_arrays(path, **Adversarial(positions[broken], images[first][broken])._asdict())

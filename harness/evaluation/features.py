@@ -15,12 +15,13 @@ from harness.api.specs import FeaturesSpec
 from harness.api.threat import Threat
 from harness.compute.ascent import ascend
 from harness.compute.checkpoints import load_state, save_state
-from harness.compute.files import write_atomically
+from harness.compute.files import save_array, save_arrays
 from harness.compute.images import device_of
 from harness.compute.modes import evaluating, exact_float32
 from harness.compute.randomness import derive_seed, generator
 from harness.evaluation.job import checkpoint_model, examples_of
 from harness.evaluation.judge import Examples, Report
+from results.errors import optional
 from results.layout import JobFiles
 
 _STEPS = 10  # of PGD on the final logits
@@ -55,8 +56,8 @@ def features_job(
         "embedding": embedded(features, spec.embedding, derive_seed(spec.seed, "embedding") % 2**32),
         **dict(zip(_MEASURES, torch.cat(state["measures"]).T.numpy(), strict=True)),
     }
-    write_atomically(files.features, lambda part: _save(part, arrays))
-    write_atomically(files.images, lambda part: _save(part, split.images[:_KEPT_IMAGES]))
+    save_arrays(files.features, **arrays)
+    save_array(files.images, split.images[:_KEPT_IMAGES])
     return {"images": len(split)}
 
 
@@ -82,26 +83,16 @@ def measured(
     x, y = examples.at(batch, device_of(model))
     other, _ = examples.at(partners, device_of(model))
     natural = _features(model, x)
-    away = ascend(
-        model,
-        x,
-        lambda z: F.cross_entropy(model(z), y, reduction="sum"),
-        threat,
-        start=threat.random_start(x, draws),
-        steps=_STEPS,
-        step_size=threat.eps / 4,
-    )
-    towards = ascend(
-        model,
-        other,
-        lambda z: -F.cross_entropy(model(z), y, reduction="sum"),
-        threat,
-        start=threat.random_start(other, draws),
-        steps=_STEPS,
-        step_size=threat.eps / 4,
-    )
+
+    def loss(z: Tensor) -> Tensor:
+        return F.cross_entropy(model(z), y, reduction="sum")
+
     measures = []
-    for attacked in (_features(model, away), _features(model, towards)):
+    for images, objective in ((x, loss), (other, lambda z: -loss(z))):
+        start = threat.random_start(images, draws)
+        attacked = _features(
+            model, ascend(model, images, objective, threat, start=start, steps=_STEPS, step_size=threat.eps / 4)
+        )
         measures += [torch.linalg.vector_norm(natural - attacked, dim=1), F.cosine_similarity(natural, attacked)]
     return natural.cpu(), torch.stack(measures, 1).cpu()
 
@@ -129,15 +120,7 @@ def embedded(features: NDArray[np.float32], kind: str, seed: int) -> NDArray[np.
         perplexity = min(30.0, (len(features) - 1) / 3)
         found = TSNE(init="pca", perplexity=perplexity, random_state=seed).fit_transform(features)
     else:
-        try:
-            from umap import UMAP
-        except ImportError as error:
-            raise HarnessError("features.embedding=umap needs: pip install 'robustness-harness[umap]'") from error
+        umap = optional("umap", "umap")
         settings = {"n_neighbors": 12, "min_dist": 0.01, "metric": "correlation", "densmap": True, "dens_lambda": 1.5}
-        found = UMAP(**settings, random_state=seed, n_jobs=1).fit_transform(features)
+        found = umap.UMAP(**settings, random_state=seed, n_jobs=1).fit_transform(features)
     return np.asarray(found, np.float32)
-
-
-def _save(path: Any, content: NDArray[Any] | dict[str, NDArray[Any]]) -> None:
-    with path.open("wb") as file:
-        np.savez(file, **content) if isinstance(content, dict) else np.save(file, content)  # type: ignore[arg-type]

@@ -12,11 +12,12 @@ from torch import nn
 from harness.api.errors import HarnessError
 from harness.api.method import Paper, methods
 from harness.api.model import Inputs
-from harness.api.specs import MethodSpec, Spec, TrainSpec, parse_spec
+from harness.api.specs import MethodSpec, Spec, TrainSpec
 from harness.compute.checkpoints import load_weights
 from harness.compute.files import save_text, write_atomically
 from harness.compute.randomness import seeded
 from harness.datasets import load as load_data
+from harness.library.trainings import finished
 from harness.plugins import load_plugins
 from harness.run.workspace import Workspace
 from harness.version import __version__
@@ -45,13 +46,8 @@ def write(folder: Path, workspace: Workspace, train_id: str, checkpoint: str) ->
         HarnessError: if the training is not there, its data set is another today, or a file is damaged.
     """
     load_plugins(workspace.plugins)
-    files = workspace.job(train_id)
-    if not files.weights(checkpoint).is_file():
-        raise HarnessError(f"{files.weights(checkpoint)} is not there: only models that were trained here are exported")
-    spec, data = parse_spec(files.spec.read_text(encoding="utf-8")), load_data(workspace.dataset, workspace.data_root)
-    assert isinstance(spec, TrainSpec)
-    if spec.dataset.fingerprint != data.fingerprint:
-        raise HarnessError(f"{train_id} was trained on other images than {workspace.dataset} has now")
+    data = load_data(workspace.dataset, workspace.data_root)
+    files, spec = finished(workspace, train_id, checkpoint, data)
     config = Config(
         method=spec.method,
         model=spec.model,

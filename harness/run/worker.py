@@ -16,14 +16,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from filelock import FileLock
 
 from harness.api.data import Data
 from harness.api.errors import HarnessError
 from harness.api.specs import AnySpec, EvaluateSpec, FeaturesSpec, TrainSpec, job_id, parse_spec
-from harness.compute.files import save_text, write_atomically
+from harness.compute.files import save_array, save_text, write_atomically
 from harness.compute.memory import ran_out
 from harness.datasets import load
 from harness.evaluation.features import features_job
@@ -142,12 +141,7 @@ def provenance(device: torch.device) -> dict[str, Any]:
 
 def save_verdicts(path: Path, judgement: Judgement) -> None:
     """One bool for each example."""
-    write_atomically(path, lambda part: _save_array(part, judgement.verdicts.numpy()))
-
-
-def _save_array(path: Path, array: np.ndarray) -> None:
-    with path.open("wb") as file:
-        np.save(file, array)
+    save_array(path, judgement.verdicts.numpy())
 
 
 def _checked_data(spec: AnySpec, workspace: Workspace) -> Data:

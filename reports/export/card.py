@@ -3,18 +3,14 @@
 import json
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from reports.forms.text import escape
-from reports.rows import of_method, only
+from reports.rows import chosen, of_method
 from reports.table.build import scores_of
+from reports.templates import templates
 from results.errors import HarnessError
 from results.names import ordered_attacks
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-_KINDS = {"dataset": "data set"}
 
 
 def one_training(frame: "DataFrame", method: str, checkpoint: str, **choices: str | int | None) -> "DataFrame":
@@ -25,10 +21,7 @@ def one_training(frame: "DataFrame", method: str, checkpoint: str, **choices: st
     Raises:
         HarnessError: if something is unknown, or several trainings are left; the message lists what there is.
     """
-    rows = only(of_method(frame, method), "checkpoint", checkpoint, f"checkpoint of {method}")
-    for column, value in choices.items():
-        if value is not None:
-            rows = only(rows, column, value, f"{_KINDS.get(column, column)} of {method}")
+    rows = chosen(of_method(frame, method), method, {"checkpoint": checkpoint, **choices})
     if rows["train_id"].nunique() > 1:
         differing = {name: list(rows[name].unique()) for name in (*choices, "protocol") if rows[name].nunique() > 1}
         found = "; ".join(f"{name}: {', '.join(map(str, values))}" for name, values in differing.items())
@@ -43,15 +36,8 @@ def card(rows: "DataFrame", paper: Any = None) -> str:
     (https://huggingface.co/docs/hub/model-cards).
     """
     first = rows.iloc[0]
-    environment = Environment(
-        loader=PackageLoader("reports.export", "."),
-        autoescape=False,  # Markdown and YAML: every name goes through escape or tojson
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"escape": escape, "percent": lambda accuracy: f"{100 * accuracy:.2f}"}
+    environment = templates("reports.export")
+    environment.filters |= {"percent": lambda accuracy: f"{100 * accuracy:.2f}"}
     blocks = [_block(str(threat), own) for threat, own in rows.groupby("threat", sort=False)]
     settings = {name: json.dumps(value) for name, value in json.loads(first["params"]).items()}
     return environment.get_template("card.md.j2").render(first=first, blocks=blocks, settings=settings, paper=paper)

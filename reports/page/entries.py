@@ -13,7 +13,7 @@ from reports.table.comparison import OVERESTIMATION, Cell, Comparison, Row
 from reports.table.layout import Names
 from results.layout import WorkspaceFiles
 from results.names import WORST_CASE, ordered_attacks
-from results.queries import DIAGNOSED
+from results.queries import DIAGNOSED, worst_first
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -164,7 +164,7 @@ def _findings(rows: Sequence[Record]) -> Iterator[Finding]:
         if row.get(DIAGNOSED) is None:
             yield Finding(seed, UNDIAGNOSED, row["verdict"], row["why"], "", "")
             continue
-        for each in row[DIAGNOSED]:
+        for each in worst_first(row[DIAGNOSED], row["verdict"]):
             yield Finding(seed, *(each[name] for name in Finding._fields[1:]))
 
 

@@ -4,27 +4,18 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from reports.forms import to_markdown
-from reports.forms.text import escape
 from reports.grid import Block, Column, Grid, Line, Value, one_line
 from reports.submission.boards import DATASETS
 from reports.submission.measured import Measured, Record
 from reports.submission.paper import Paper
 from reports.table.comparison import percent
+from reports.templates import templates
 from results.labels import file_label
 from results.names import AUTOATTACK, NATURAL, WORST_CASE, attack_rank, ordered_attacks
 
-_TEMPLATES = Environment(
-    loader=PackageLoader("reports.submission", ""),
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-    undefined=StrictUndefined,
-    autoescape=False,  # Markdown, Python and text: names from outside go through the filters
-)
-_TEMPLATES.filters |= {"markdown": escape, "python": repr, "line": one_line}
+_TEMPLATES = templates("reports.submission")
+_TEMPLATES.filters |= {"python": repr, "line": one_line}
 _ALWAYS = {
     "README.md": "README.md.j2",
     "new_model.md": "new_model.md.j2",

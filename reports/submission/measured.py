@@ -13,7 +13,7 @@ from results.errors import HarnessError
 from results.labels import ball_of
 from results.lookups import provenance
 from results.names import AUTOATTACK, NATURAL, WORST_CASE
-from results.queries import findings_of, long_form
+from results.queries import DIAGNOSED, long_form
 from results.verdicts import Verdicts
 
 if TYPE_CHECKING:
@@ -83,12 +83,10 @@ def measured(
     Raises:
         HarnessError: if there is none, or several; the message says how to choose.
     """
-    frame = long_form(store, with_verdicts=True)
+    frame = long_form(store, with_verdicts=True, with_findings=True)
     check(frame)
     wanted = {"dataset": dataset, "seed": seed, "checkpoint": checkpoint, "model": model, "threat": threat}
-    rows = chosen(
-        of_method(frame, method), method, {name: value for name, value in wanted.items() if value is not None}
-    )
+    rows = chosen(of_method(frame, method), method, wanted)
     on_board = rows["threat"].map(lambda each: has_board(dataset, each))
     rows = rows[on_board] if threat is None and on_board.any() else rows
     several = rows[["model", "threat", "protocol"]].drop_duplicates().itertuples(index=False, name=None)
@@ -111,14 +109,14 @@ def _measured(store: "Store", rows: "DataFrame") -> Measured:
     for name, attacks in ((NATURAL, (NATURAL,)), (AUTOATTACK[0], AUTOATTACK)):
         if left := [row["verdicts"][:n] for row in own if row["attack"] in attacks]:
             verdicts[name] = min(left, key=np.sum)
-    first, ids = own[0], [row["evaluate_id"] for row in rows.to_dict("records") if row["evaluate_id"]]
+    first = own[0]
     jobs = provenance(store, [row["evaluate_id"] for row in own])
     same = ("dataset", "model", "threat", "checkpoint", "train_id", "params", "verdict")
     return Measured(
         method=str(first["method"]),
         seed=int(first["seed"]),
         **{name: str(first[name]) for name in same},
-        findings=findings_of(store, ids),
+        findings=first[DIAGNOSED],
         attacks=[
             {**{str(key): value for key, value in row.items()}, "provenance": jobs[row["evaluate_id"]]} for row in own
         ],

@@ -118,7 +118,7 @@ def test_rows_come_with_their_verdicts_where_they_are_asked_for(store, tmp_path)
 
 
 def test_rows_come_with_all_their_findings_where_they_are_asked_for(store, tmp_path):
-    """The worst first, each in full; without a diagnosis there is nothing, not an empty list."""
+    """Each in full; without a diagnosis there is nothing, not an empty list."""
     for train in ("a", "b"):
         store.ingest(write_evaluate(tmp_path, train, [1, 0], train=train))
     store.ingest(write_diagnose(tmp_path, "a", "suspect", *"12345", evaluations=["a"]))

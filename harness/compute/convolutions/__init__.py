@@ -1,7 +1,7 @@
 """3x3 convolutions in other ways than oneDNN's, for searches in float32 on a CPU: the first way that pays is taken.
 
 Each way is a module: ``pays`` says for which layers and batches it costs less, ``prepare`` makes of a frozen weight
-what it computes with, and ``convolve`` computes. Outputs differ by rounding.
+what it computes with, and ``convolve(x, *prepared, bias)`` computes. Outputs differ by rounding.
 """
 
 from collections.abc import Callable, Iterator
@@ -52,7 +52,7 @@ def _forward(module: nn.Conv2d, prepared: Prepared, x: Tensor) -> Tensor:
     if plain and x.dim() == 4 and not module.weight.requires_grad:
         for way in _WAYS:
             if way.pays(module, x):
-                result: Tensor = way.convolve(x, prepared(way, *x.shape[2:]), module.bias)
+                result: Tensor = way.convolve(x, *prepared(way, *x.shape[2:]), module.bias)
                 return result
     return nn.Conv2d.forward(module, x)
 

@@ -16,7 +16,7 @@ def pays(module: nn.Conv2d, x: Tensor) -> bool:
     return x.shape[2] * x.shape[3] < _TAPS and len(x) >= _MANY
 
 
-def prepare(weight: Tensor, height: int, width: int) -> Tensor:
+def prepare(weight: Tensor, height: int, width: int) -> tuple[Tensor]:
     """The matrix (height * width * K, height * width * C) of filters (K, C, 3, 3), channels last."""
     out, channels = weight.shape[:2]
     matrix = weight.new_zeros(height, width, out, height, width, channels)
@@ -25,7 +25,7 @@ def prepare(weight: Tensor, height: int, width: int) -> Tensor:
             row, column = y + down - 1, x + across - 1
             if 0 <= row < height and 0 <= column < width:
                 matrix[y, x, :, row, column] = weight[:, :, down, across]
-    return matrix.view(height * width * out, -1)
+    return (matrix.view(height * width * out, -1),)
 
 
 def convolve(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:

@@ -22,13 +22,9 @@ def prepare(weight: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     return weight, weight.permute(2, 3, 1, 0).flatten(0, 2)
 
 
-def convolve(x: Tensor, filters: tuple[Tensor, Tensor], bias: Tensor | None) -> Tensor:
-    """Maps (N, C, H, W) to (N, K, H, W)."""
-    result: Tensor = _Convolution.apply(x, *filters, bias)
-    return result
-
-
 class _Convolution(torch.autograd.Function):
+    """Maps (N, C, H, W) to (N, K, H, W)."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
         ctx.matrix, ctx.shape = matrix, x.shape
@@ -45,3 +41,6 @@ class _Convolution(torch.autograd.Function):
             for across in range(3):
                 padded[:, :, down : down + height, across : across + width] += parts[down, across]
         return padded[:, :, 1:-1, 1:-1].transpose(0, 1), None, None, None
+
+
+convolve = _Convolution.apply

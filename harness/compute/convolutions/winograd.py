@@ -41,14 +41,8 @@ def prepare(weight: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     return transformed(weight), transformed(weight.flip(2, 3).transpose(0, 1))
 
 
-def convolve(x: Tensor, filters: tuple[Tensor, Tensor], bias: Tensor | None) -> Tensor:
-    """Maps (N, C, H, W) to (N, K, H, W), channels last."""
-    result: Tensor = _Convolution.apply(x, *filters, bias)
-    return result
-
-
 class _Convolution(torch.autograd.Function):
-    """The convolution with ``filters``, whose gradient is the one with the ``turned`` filters."""
+    """Maps (N, C, H, W) to (N, K, H, W), channels last; the gradient is the convolution with the ``turned`` filters."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, filters: Tensor, turned: Tensor, bias: Tensor | None) -> Tensor:
@@ -60,6 +54,9 @@ class _Convolution(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         return convolved(gradient, ctx.turned), None, None, None
+
+
+convolve = _Convolution.apply
 
 
 def transformed(weight: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from harness.api.data import Data
 from harness.api.errors import HarnessError
-from harness.api.specs import TrainSpec, parse_spec
+from harness.api.specs import parse_spec
 from harness.api.threat import Threat
 from harness.compute.checkpoints import save_state, save_weights
 from harness.compute.files import save_text, write_atomically
@@ -20,6 +20,7 @@ from harness.evaluation.job import checkpoint_model, examples_of
 from harness.library import robustbench_compat
 from harness.library.submission.architecture import Architecture, architecture_of, check_logits, zoo_weights
 from harness.library.submission.images import worst_case_images
+from harness.library.trainings import finished
 from harness.run.workspace import Workspace
 from results.adversarial import read_adversarial
 from results.verdicts import Verdicts
@@ -80,19 +81,7 @@ def trained(workspace: Workspace, data: Data, train_id: str, checkpoint: str) ->
     Raises:
         HarnessError: if the training's files are not there, or the data set is another one.
     """
-    files = workspace.job(train_id)
-    if not files.weights(checkpoint).exists():
-        raise HarnessError(
-            f"{files.weights(checkpoint)} is missing: a submission is of a model that was trained here, "
-            "and takes the folder of that job"
-        )
-    spec = parse_spec(files.spec.read_text(encoding="utf-8"))
-    assert isinstance(spec, TrainSpec)
-    if data.fingerprint != spec.dataset.fingerprint:
-        raise HarnessError(
-            f"{workspace.dataset} has other images (fingerprint {data.fingerprint}) than {train_id} was trained on "
-            f"({spec.dataset.fingerprint}): name the right ones with --dataset and --data-root"
-        )
+    files, spec = finished(workspace, train_id, checkpoint, data)
     return Trained(checkpoint_model(spec, files, checkpoint, data), data)
 
 
