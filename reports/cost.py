@@ -24,15 +24,16 @@ TRAINING_HOURS, _MEMORY, _SPEED, _ATTACKS, ATTACK_PASSES = COSTS = (
 _NOTES = (
     "training hours: wall time of all epochs; GiB: most memory held on the device, where that can be measured; "
     "images/s: training images by that time; attack hours: wall time of all evaluations of the checkpoint; "
-    "passes/example: their forward passes by test examples. Several seeds: mean ± sample standard deviation.",
+    "passes/example: their forward and backward passes by test examples. "
+    "Several seeds: mean ± sample standard deviation.",
 )
 
 
 def cost(tables: Sequence[Comparison], frame: "DataFrame", history: "DataFrame", names: Names) -> Grid | None:
     """Means over the seeds of each method; None where nothing was measured.
 
-    ``frame`` is the long form with ``seconds`` and ``forwards``; ``history`` has the epochs of the trainings with
-    ``seconds``, ``images_per_second``, ``peak_memory`` and ``device``. What is not known is left out.
+    ``frame`` is the long form with ``seconds``, ``forwards`` and ``backwards``; ``history`` has the epochs of the
+    trainings with ``seconds``, ``images_per_second``, ``peak_memory`` and ``device``. What is not known is left out.
     """
     blocks = []
     for table in tables:
@@ -88,10 +89,14 @@ def _attacks(frame: "DataFrame", table: Comparison) -> dict[str, Costs]:
     """By training, at the table's checkpoint and threat."""
     where = (frame["checkpoint"] == table.checkpoint) & (frame["threat"] == table.threat)
     own = frame[where & (frame["attack"] != WORST_CASE)]
-    sums = own.assign(passes=own["forwards"] / own["examples"]).groupby("train_id")[["seconds", "passes"]].sum()
-    return {
-        train_id: {_ATTACKS: seconds / 3600, ATTACK_PASSES: passes} for train_id, seconds, passes in sums.itertuples()
+    own = own.assign(passes=(own["forwards"] + own["backwards"]) / own["examples"])
+    costs = {
+        train_id: {_ATTACKS: seconds / 3600, ATTACK_PASSES: passes}
+        for train_id, seconds, passes in own.groupby("train_id")[["seconds", "passes"]].sum().itertuples()
     }
+    for train_id in own.loc[own["passes"].isna(), "train_id"].unique():
+        del costs[train_id][ATTACK_PASSES]
+    return costs
 
 
 def _value(numbers: Sequence[float]) -> Value | None:

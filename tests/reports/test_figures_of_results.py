@@ -117,12 +117,12 @@ def test_published_points_are_hollow_named_as_such_and_not_of_the_front():
 
 
 def test_costs_are_hours_where_they_are_known_else_passes():
-    """36 s an epoch for 200 epochs are two hours; 20 forward passes an example under each of eight attacks are 140."""
+    """36 s an epoch for 200 epochs are two hours; 20 forward and 10 backward passes of seven attacks are 210."""
     frame, long = results(["trades"]), epochs(["trades"], number=200)
     axes = cost_and_robustness(comparison(frame), Source(frame, long)).axes[0]
     assert (axes.get_xlabel(), axes.lines[-1].get_xdata()[0]) == ("training hours", pytest.approx(2.0))
     axes = cost_and_robustness(comparison(frame), Source(frame, long[:0])).axes[0]
-    assert (axes.get_xlabel(), axes.lines[-1].get_xdata()[0]) == ("passes/example", pytest.approx(140.0))
+    assert (axes.get_xlabel(), axes.lines[-1].get_xdata()[0]) == ("passes/example", pytest.approx(210.0))
 
 
 def test_steps_need_three_lengths_and_stand_beside_the_strong_attacks():

@@ -59,6 +59,7 @@ def _row(method, seed, checkpoint, dataset, attack, correct, examples):
         "threat": "Linf 0.2",
         "seconds": 90.0,
         "forwards": 20 * examples,
+        "backwards": 10 * examples,
         "protocol": "a1b2c3",
         "params": "{}",
         "train_id": f"train-{method}-{dataset}-{seed}",
