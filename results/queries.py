@@ -1,20 +1,19 @@
-"""Questions to the store; the answers are data frames, or the verdicts of one attack."""
+"""Questions to the store; the answers are data frames, or the findings behind one verdict."""
 
-import io
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import select
-from sqlalchemy.orm import joinedload, selectinload
+from sqlalchemy import Row, func, select
+from sqlalchemy.orm import Session
 
 from results.audit import Audit, worst_case_may_fall
-from results.errors import HarnessError, optional
-from results.labels import protocol_id, settings_of, spreadsheet_text
+from results.filters import check_columns, matches, narrowed
+from results.labels import protocol_id, settings_of, threat_label
 from results.names import AUTOATTACK, NATURAL, WORST_CASE, attack_rank, ordered_attacks
-from results.schema import StoredDiagnosis, StoredEvaluation, StoredJob
+from results.schema import StoredDiagnosis, StoredEpoch, StoredEvaluation, StoredJob, StoredTraining
 from results.statistics import wilson
 from results.verdicts import Verdicts, unpack
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from results.store import Store
 
 Record = dict[str, Any]
+Stored = Row[Any]
 
 _TRAINING = ("method", "dataset", "model", "seed")
 _SCORE = ("accuracy", "ci_low", "ci_high", "examples")
@@ -35,6 +35,10 @@ _EPOCH = ("epoch", "lr", "loss", "validation_natural", "validation_robust")
 _SPEED = ("images_per_second", "peak_memory", "seconds")
 _TRAINED = ("threat", "protocol", "params", "best_epoch", "device", "started")
 HISTORY_COLUMNS = (*_TRAINING, "train_id", *_EPOCH, *_SPEED, *_TRAINED)
+_EVALUATION = (
+    *("train_id", "checkpoint", "attack", "attack_params", "correct", "examples"),
+    *("verdicts", "forwards", "backwards", "correct_low", "details"),
+)
 _MOST_REASONS = 3
 VERDICTS, DIAGNOSED = "verdicts", "diagnosed"
 
@@ -79,9 +83,12 @@ def long_form(
     Raises:
         HarnessError: if ``equal`` names a column that does not exist.
     """
-    _check_columns(equal, COLUMNS)
-    scored = _scored(_evaluations(store, evaluations), _diagnoses(store))
-    rows = [{**row, VERDICTS: bits} for row, bits in scored if _matches(row, equal)]
+    check_columns(equal, COLUMNS)
+    with store.reading() as session:
+        found, diagnoses = _evaluations(session, evaluations, equal), _diagnoses(session)
+        trainings = _trainings(session)
+    scored = _scored(found, diagnoses, trainings)
+    rows = [{**row, VERDICTS: bits} for row, bits in scored if matches(row, equal)]
     rows.sort(key=_place)
     return _frame(rows, (*COLUMNS, *[VERDICTS] * with_verdicts, *[DIAGNOSED] * with_findings))
 
@@ -97,76 +104,69 @@ def history(store: "Store", **equal: object) -> "DataFrame":
     Raises:
         HarnessError: if ``equal`` names a column that does not exist.
     """
-    _check_columns(equal, HISTORY_COLUMNS)
+    check_columns(equal, HISTORY_COLUMNS)
+    columns = [getattr(StoredEpoch, name) for name in ("job_id", *_EPOCH, *_SPEED, "terms")]
     with store.reading() as session:
-        trained = select(StoredJob).where(StoredJob.epochs.any())
-        loaded = joinedload(StoredJob.training), selectinload(StoredJob.epochs)
-        jobs = session.scalars(trained.options(*loaded)).all()
-    rows = [row for job in jobs for row in _epochs(job) if _matches(row, equal)]
+        trainings = {job.id: _trained(job) for job in _jobs_with_epochs(session, equal)}
+        epochs = session.execute(narrowed(select(*columns), {"train_id": StoredEpoch.job_id}, equal)).all()
+    every = (_epoch(epoch, trainings[epoch.job_id]) for epoch in epochs if epoch.job_id in trainings)
+    rows = [row for row in every if matches(row, equal)]
     rows.sort(key=lambda row: (*_first(row), row["epoch"]))
-    terms = dict.fromkeys(name for row in rows for name in row if name.startswith("term:"))
-    return _frame(rows, (*HISTORY_COLUMNS, *terms))
+    terms = dict.fromkeys(name for row in rows for name in row["terms"])
+    return _frame(rows, (*HISTORY_COLUMNS, *map(_term, terms)))
 
 
-def to_csv(frame: "DataFrame") -> str:
-    """The frame as CSV with a header line; numbers read back exactly, missing values are empty; no formulas."""
-    return frame.map(spreadsheet_text).to_csv(index=False, lineterminator="\n")
+def _evaluations(
+    session: Session, ids: Collection[str] | None = None, equal: Mapping[str, object] | None = None
+) -> list[Stored]:
+    """Those of whole subjects (:func:`_subject`), as many as the filters leave."""
+    job = (StoredJob.id, StoredJob.threat_norm, StoredJob.threat_eps, StoredJob.seconds)
+    own = [getattr(StoredEvaluation, name) for name in _EVALUATION]
+    query = select(*job, *own).join(StoredEvaluation.job).order_by(StoredEvaluation.job_id)
+    columns = {name: getattr(StoredJob, name) for name in ("method", "dataset", "model")}
+    columns |= {name: getattr(StoredEvaluation, name) for name in ("train_id", "checkpoint")}
+    found = session.execute(narrowed(query, columns, equal or {})).all()
+    return [each for each in found if ids is None or each.id in ids]
 
 
-def to_json(frame: "DataFrame") -> str:
-    """The frame as a JSON list of objects, one a row; numbers read back exactly, missing values are null."""
-    plain = frame.astype(object).where(frame.notna(), None)
-    return json.dumps(plain.to_dict("records"), indent=2, allow_nan=False, ensure_ascii=False)
+def _diagnoses(session: Session) -> list[Stored]:
+    job = (StoredJob.threat_norm, StoredJob.threat_eps, StoredJob.finished)
+    own = [getattr(StoredDiagnosis, name) for name in ("train_id", "checkpoint", "verdict", "findings", "evaluations")]
+    return list(session.execute(select(*job, *own).join(StoredDiagnosis.job)).all())
 
 
-def to_parquet(frame: "DataFrame") -> bytes:
-    """The frame as a Parquet file, with the types of its columns.
-
-    Raises:
-        HarnessError: where pyarrow is not installed.
-    """
-    optional("pyarrow", "parquet")
-    content = io.BytesIO()
-    frame.to_parquet(content, engine="pyarrow", index=False)
-    return content.getvalue()
-
-
-def _evaluations(store: "Store", ids: Collection[str] | None = None) -> list[StoredEvaluation]:
-    with store.reading() as session:
-        found = session.scalars(
-            select(StoredEvaluation).options(joinedload(StoredEvaluation.job)).order_by(StoredEvaluation.job_id)
-        ).all()
-    return [evaluation for evaluation in found if ids is None or evaluation.job_id in ids]
-
-
-def _diagnoses(store: "Store") -> list[StoredDiagnosis]:
-    with store.reading() as session:
-        return list(session.scalars(select(StoredDiagnosis).options(joinedload(StoredDiagnosis.job))).all())
+def _trainings(session: Session) -> dict[str, Record]:
+    """What the rows of a training have in common, by its id: the hash of a spec that each of its evaluations has."""
+    one_each = select(func.min(StoredEvaluation.job_id)).group_by(StoredEvaluation.train_id)
+    columns = (StoredEvaluation.train_id, StoredJob.spec, *(getattr(StoredJob, name) for name in _TRAINING))
+    found = session.execute(select(*columns).join(StoredEvaluation.job).where(StoredJob.id.in_(one_each)))
+    return {each.train_id: _training(each, each.train_id) for each in found}
 
 
 def _scored(
-    evaluations: Iterable[StoredEvaluation], diagnoses: Iterable[StoredDiagnosis]
+    evaluations: Iterable[Stored], diagnoses: Iterable[Stored], trainings: Mapping[str, Record]
 ) -> Iterator[tuple[Record, Verdicts]]:
     """Every row of the long form with its verdicts."""
     diagnosed, groups = defaultdict(list), defaultdict(list)
     for diagnosis in diagnoses:
         diagnosed[_subject(diagnosis)].append(diagnosis)
     for each in evaluations:
-        groups[_subject(each)].append((_measured(each), unpack(each.verdicts, each.examples)))
+        row = {**trainings[each.train_id], **_measured(each)}
+        groups[_subject(each)].append((row, unpack(each.verdicts, each.examples)))
     for subject, group in groups.items():
         trust = _trust(diagnosed[subject], {row["evaluate_id"] for row, _ in group})
         for row, bits in (*group, *_worst_cases(group)):
             yield {**row, **trust}, bits
 
 
-def _subject(each: StoredEvaluation | StoredDiagnosis) -> tuple[object, ...]:
+def _subject(each: Stored) -> tuple[object, ...]:
     """What a verdict belongs to: one checkpoint of one training under one threat."""
-    return each.train_id, each.checkpoint, each.job.threat_norm, each.job.threat_eps
+    return each.train_id, each.checkpoint, each.threat_norm, each.threat_eps
 
 
-def _trust(diagnoses: Iterable[StoredDiagnosis], evaluations: set[str]) -> Record:
-    def covers(each: StoredDiagnosis) -> tuple[int, str]:
-        return len(evaluations.intersection(each.evaluations)), each.job.finished
+def _trust(diagnoses: Iterable[Stored], evaluations: set[str]) -> Record:
+    def covers(each: Stored) -> tuple[int, str]:
+        return len(evaluations.intersection(each.evaluations)), each.finished
 
     chosen = max(diagnoses, key=covers, default=None)
     if chosen is None:
@@ -211,22 +211,21 @@ def _worst_cases(group: Sequence[tuple[Record, Verdicts]]) -> Iterator[tuple[Rec
             )
 
 
-def _measured(evaluation: StoredEvaluation) -> Record:
-    job, low = evaluation.job, evaluation.correct_low
+def _measured(evaluation: Stored) -> Record:
+    low = evaluation.correct_low
     may_fall = 0 if low is None else evaluation.correct - low
     return {
-        **_training(job, evaluation.train_id),
         **_score(evaluation.correct, evaluation.examples, may_fall),
         "audit": Audit(evaluation.details.get("spared", []), may_fall) if may_fall else None,
         "checkpoint": evaluation.checkpoint,
         "attack": evaluation.attack,
-        "threat": job.threat,
-        "seconds": job.seconds,
+        "threat": threat_label(evaluation.threat_norm, evaluation.threat_eps),
+        "seconds": evaluation.seconds,
         "forwards": evaluation.forwards,
         "backwards": evaluation.backwards,
         "attack_params": json.dumps(evaluation.attack_params, sort_keys=True),
         "broken_by": _counts(evaluation.details.get("broken_by", {})),
-        "evaluate_id": evaluation.job_id,
+        "evaluate_id": evaluation.id,
     }
 
 
@@ -240,7 +239,7 @@ def _score(correct: int, n: int, may_fall: int) -> Record:
     return {"accuracy": correct / n, "ci_low": low, "ci_high": high, "examples": n, "accuracy_low": at_least}
 
 
-def _training(job: StoredJob, train_id: str) -> Record:
+def _training(job: Stored, train_id: str) -> Record:
     spec = job.spec.get("train", job.spec)
     return {
         **{name: getattr(job, name) for name in _TRAINING},
@@ -250,25 +249,27 @@ def _training(job: StoredJob, train_id: str) -> Record:
     }
 
 
-def _epochs(job: StoredJob) -> Iterator[Record]:
-    chosen = {"threat": job.threat, "best_epoch": job.training.best_epoch if job.training else None}
-    training = {**_training(job, job.id), **chosen, "device": job.device, "started": job.started}
-    for epoch in job.epochs:
-        measured = {name: getattr(epoch, name) for name in (*_EPOCH, *_SPEED)}
-        yield {**training, **measured, **{f"term:{name}": value for name, value in epoch.terms.items()}}
+def _jobs_with_epochs(session: Session, equal: Mapping[str, object]) -> Iterable[Stored]:
+    names = ("id", *_TRAINING, "spec", "threat_norm", "threat_eps", "device", "started")
+    query = select(*(getattr(StoredJob, name) for name in names), StoredTraining.best_epoch)
+    columns = {name: getattr(StoredJob, name) for name in ("method", "dataset", "model")} | {"train_id": StoredJob.id}
+    return session.execute(narrowed(query.outerjoin(StoredJob.training).where(StoredJob.epochs.any()), columns, equal))
 
 
-def _check_columns(equal: Iterable[str], columns: Sequence[str]) -> None:
-    for name in equal:
-        if name not in columns:
-            raise HarnessError(f"results have no column {name!r}: choose by {', '.join(columns)}")
+def _trained(job: Stored) -> Record:
+    """What the rows of all epochs of a training have in common."""
+    about = {name: getattr(job, name) for name in ("best_epoch", "device", "started")}
+    return {**_training(job, job.id), "threat": threat_label(job.threat_norm, job.threat_eps), **about}
 
 
-def _matches(row: Record, equal: Mapping[str, object]) -> bool:
-    return all(
-        row[name] in wanted if isinstance(wanted, list | tuple | set | frozenset) else row[name] == wanted
-        for name, wanted in equal.items()
-    )
+def _epoch(epoch: Stored, training: Record) -> Record:
+    measured = {name: getattr(epoch, name) for name in (*_EPOCH, *_SPEED, "terms")}
+    return {**training, **measured, **{_term(name): value for name, value in epoch.terms.items()}}
+
+
+def _term(name: str) -> str:
+    """The column of a term of the loss."""
+    return f"term:{name}"
 
 
 def _first(row: Record) -> tuple[Any, ...]:

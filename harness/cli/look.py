@@ -59,7 +59,8 @@ def results(
         context.obj = workspace
         return
     from reports.methods import labelled
-    from results.queries import long_form, to_csv, to_json, to_parquet
+    from results.queries import long_form
+    from results.text import to_csv, to_json, to_parquet
 
     frame = long_form(open_store(WorkspaceFiles(workspace)), **_wanted(only or []))
     if parquet:

@@ -16,7 +16,7 @@ from reports.forms import to_csv, to_html, to_latex, to_markdown, to_terminal
 from reports.grid import one_line
 from reports.published import FIELDS, read_published
 from results.labels import from_spreadsheet, spreadsheet_text
-from results.queries import to_csv as export_csv
+from results.text import to_csv as export_csv
 
 OURS = {"html", "head", "meta", "title", "style", "body", "table", "caption", "thead", "tbody", "tr", "th", "td"}
 OURS |= {"small", "b", "u", "i", "sup", "p"}

@@ -24,8 +24,9 @@ from sqlalchemy import select
 from results.errors import HarnessError
 from results.labels import ball_of, threat_label
 from results.lookups import papers
-from results.queries import history, long_form, to_csv, to_json, to_parquet
+from results.queries import history, long_form
 from results.schema import StoredEvaluation
+from results.text import to_csv, to_json, to_parquet
 
 FIRST_COLUMNS = "method,dataset,model,seed,checkpoint,attack,accuracy,ci_low,ci_high,examples"
 
@@ -65,7 +66,7 @@ def test_seeds_share_a_protocol_and_nothing_else_does(store, tmp_path):
     other = {"method": {"name": "trades", "params": {"beta": 1.0}}}
     specs = [train_spec(), train_spec(seed=1), train_spec() | longer, train_spec() | other]
     for name, spec in zip("abcd", specs, strict=True):
-        store.ingest(write_evaluate(tmp_path, name, [1, 0], spec=spec))
+        store.ingest(write_evaluate(tmp_path, name, [1, 0], train=name, spec=spec))
     protocols = [long_form(store, evaluate_id=f"evaluate-{name}")["protocol"][0] for name in "abcd"]
     assert protocols[0] == protocols[1]
     assert len(set(protocols)) == 3

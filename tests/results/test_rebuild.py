@@ -5,7 +5,7 @@ import sqlite3
 
 import pytest
 from pandas.testing import assert_frame_equal
-from results_jobs import jobs, write_evaluate, write_train, write_workspace
+from results_jobs import jobs, train_spec, write_evaluate, write_train, write_workspace
 
 from results.errors import HarnessError
 from results.lookups import missing_trainings
@@ -99,7 +99,7 @@ def test_a_rebuilt_database_is_in_wal_mode(tmp_path):
 def test_two_workspaces_merge_to_their_union(tmp_path):
     """Copying job directories together merges the work of two machines, shared jobs counted once."""
     one, two = (write_workspace(tmp_path / name, seed) for name, seed in (("one", 1), ("two", 2)))
-    shared = write_evaluate(one, "shared", [True, False, True], train="1-0")
+    shared = write_evaluate(one, "shared", [True, False, True], train="1-0", spec=train_spec(seed=1))
     shutil.copytree(shared, two / shared.name)
     shutil.copytree(one, tmp_path / "both")
     shutil.copytree(two, tmp_path / "both", dirs_exist_ok=True)
