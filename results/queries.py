@@ -3,6 +3,8 @@
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,7 +92,8 @@ def long_form(
     scored = _scored(found, diagnoses, trainings)
     rows = [{**row, VERDICTS: bits} for row, bits in scored if matches(row, equal)]
     rows.sort(key=_place)
-    return _frame(rows, (*COLUMNS, *[VERDICTS] * with_verdicts, *[DIAGNOSED] * with_findings))
+    columns = (*COLUMNS, *[VERDICTS] * with_verdicts, *[DIAGNOSED] * with_findings)
+    return _frame({name: [row[name] for row in rows] for name in columns})
 
 
 def history(store: "Store", **equal: object) -> "DataFrame":
@@ -105,15 +108,18 @@ def history(store: "Store", **equal: object) -> "DataFrame":
         HarnessError: if ``equal`` names a column that does not exist.
     """
     check_columns(equal, HISTORY_COLUMNS)
-    columns = [getattr(StoredEpoch, name) for name in ("job_id", *_EPOCH, *_SPEED, "terms")]
+    names = ("job_id", *_EPOCH, *_SPEED, "terms")
     with store.reading() as session:
-        trainings = {job.id: _trained(job) for job in _jobs_with_epochs(session, equal)}
-        epochs = session.execute(narrowed(select(*columns), {"train_id": StoredEpoch.job_id}, equal)).all()
-    every = (_epoch(epoch, trainings[epoch.job_id]) for epoch in epochs if epoch.job_id in trainings)
-    rows = [row for row in every if matches(row, equal)]
-    rows.sort(key=lambda row: (*_first(row), row["epoch"]))
-    terms = dict.fromkeys(name for row in rows for name in row["terms"])
-    return _frame(rows, (*HISTORY_COLUMNS, *map(_term, terms)))
+        trainings = sorted(map(_trained, _jobs_with_epochs(session, equal)), key=_first)
+        query = select(*(getattr(StoredEpoch, name) for name in names)).order_by(StoredEpoch.job_id, StoredEpoch.epoch)
+        epochs = session.execute(narrowed(query, {"train_id": StoredEpoch.job_id}, equal)).all()
+    own = {job_id: list(each) for job_id, each in groupby(epochs, key=attrgetter("job_id"))}
+    every = ((training, epoch) for training in trainings for epoch in own[training["train_id"]])
+    rows = [pair for pair in every if not equal or matches(pair[0] | dict(pair[1]._mapping), equal)]
+    terms = dict.fromkeys(name for _, epoch in rows for name in epoch.terms)
+    found = {name: [training.get(name) for training, _ in rows] for name in HISTORY_COLUMNS}
+    found |= {name: [epoch[place] for _, epoch in rows] for place, name in enumerate(names) if name in found}
+    return _frame(found | {f"term:{name}": [epoch.terms.get(name) for _, epoch in rows] for name in terms})
 
 
 def _evaluations(
@@ -262,16 +268,6 @@ def _trained(job: Stored) -> Record:
     return {**_training(job, job.id), "threat": threat_label(job.threat_norm, job.threat_eps), **about}
 
 
-def _epoch(epoch: Stored, training: Record) -> Record:
-    measured = {name: getattr(epoch, name) for name in (*_EPOCH, *_SPEED, "terms")}
-    return {**training, **measured, **{_term(name): value for name, value in epoch.terms.items()}}
-
-
-def _term(name: str) -> str:
-    """The column of a term of the loss."""
-    return f"term:{name}"
-
-
 def _first(row: Record) -> tuple[Any, ...]:
     """What every frame is sorted by: method, and the other marks of a training."""
     return row["method"], row["dataset"], row["model"], row["seed"], row["train_id"]
@@ -282,7 +278,7 @@ def _place(row: Record) -> tuple[Any, ...]:
     return *_first(row), row["threat"], row["checkpoint"], attack
 
 
-def _frame(rows: Sequence[Record], columns: Sequence[str]) -> "DataFrame":
+def _frame(values: Mapping[str, Sequence[object]]) -> "DataFrame":
     from pandas import DataFrame
 
-    return DataFrame([[row.get(column) for column in columns] for row in rows], columns=list(columns))
+    return DataFrame(dict(values))

@@ -68,14 +68,13 @@ def show_report(
         return []
     choice = choice or Choice()
     chosen = choose(frame, choice)
-    epochs = history(store) if written is None else None
+    epochs = history(store) if written is None and choice.needs_history else None
     for table in (tables := grids(chosen, epochs, choice)):
         console.print(to_terminal(table))
     if written is None:
         from reports.write import write
 
-        assert epochs is not None
-        drawn = _draw(chosen, epochs, choice, store, workspace) if choice.pictured else None
+        drawn = _draw(chosen, epochs, choice, store, workspace) if choice.pictured and epochs is not None else None
         if drawn and evaluations is None:
             _show_missing(console, drawn)
         written = write(tables, drawn.files if drawn else {}, workspace.reports)

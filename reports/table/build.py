@@ -58,8 +58,8 @@ def comparisons(frame: "DataFrame") -> list[Comparison]:
     """
     check(frame)
     tables: list[Comparison] = []
-    for setting in frame[list(SETTING)].drop_duplicates().itertuples(index=False):
-        rows = frame[(frame[list(SETTING)] == list(setting)).all(axis=1)].to_dict("records")
+    for setting, own in frame.groupby(list(SETTING), sort=False):
+        rows = own.to_dict("records")
         checkpoints = sorted({row["checkpoint"] for row in rows}, key=_checkpoint_rank)
         tables += [_compare(rows, *map(str, setting), checkpoint=checkpoint) for checkpoint in checkpoints]
     return tables

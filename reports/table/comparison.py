@@ -104,9 +104,13 @@ class Comparison:
 
     def label(self, row: Row, names: Mapping[str, str]) -> str:
         """The method by its other name if ``names`` has one, with its number of seeds where the rows differ in it."""
-        uneven = len({len(other.seeds) for other in self.rows}) > 1
         label = names.get(row.name, row.name) + row.method.removeprefix(row.name)
-        return f"{label} (n = {len(row.seeds)})" if uneven else label
+        return f"{label} (n = {len(row.seeds)})" if self.uneven else label
+
+    @cached_property
+    def uneven(self) -> bool:
+        """Whether the rows differ in their number of seeds."""
+        return len({len(row.seeds) for row in self.rows}) > 1
 
     @cached_property
     def differences(self) -> tuple[str, ...]:
