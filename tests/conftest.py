@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from hypothesis import settings
 
 from harness import plugins
 from harness.api.specs import TrainSpec
@@ -11,6 +12,10 @@ from harness.datasets import load
 from harness.plan.graph import Request, plan
 from harness.plugins import load_plugins
 from results.store import Store
+
+# On a busy machine any example may wait for longer than a deadline; what fails is printed so that it can be repeated.
+settings.register_profile("harness", deadline=None, print_blob=True)
+settings.load_profile("harness")
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -32,7 +32,6 @@ def assert_allowed(threat: Threat, x: Tensor, x_adv: Tensor) -> None:
     assert x_adv.max() <= 1
 
 
-@settings(deadline=None)
 @given(THREATS, SEEDS)
 def test_a_random_start_is_allowed(threat, seed):
     x = images(seed)
@@ -41,7 +40,6 @@ def test_a_random_start_is_allowed(threat, seed):
     assert threat.contains(x, start).all()
 
 
-@settings(deadline=None)
 @given(THREATS, SEEDS)
 def test_a_projection_is_allowed_and_projecting_again_changes_nothing(threat, seed):
     x = images(seed)
@@ -51,7 +49,6 @@ def test_a_projection_is_allowed_and_projecting_again_changes_nothing(threat, se
     torch.testing.assert_close(threat.project(once, x), once, rtol=0, atol=1e-6)
 
 
-@settings(deadline=None)
 @given(THREATS, SEEDS)
 def test_projection_leaves_allowed_points_alone(threat, seed):
     x = images(seed)
@@ -59,7 +56,6 @@ def test_projection_leaves_allowed_points_alone(threat, seed):
     torch.testing.assert_close(threat.project(inside, x), inside, rtol=0, atol=1e-6)
 
 
-@settings(deadline=None)
 @given(THREATS, SEEDS, st.floats(0.01, 2.0))
 def test_a_step_is_allowed_and_never_longer_than_its_size(threat, seed, size):
     x = images(seed)
