@@ -1,6 +1,7 @@
 """A submission there and back: a real workspace, ``harness submit``, and RobustBench's own code on what it wrote."""
 
 import json
+import logging
 import shutil
 import subprocess
 import sys
@@ -102,7 +103,10 @@ def test_its_loader_gives_our_model_bit_for_bit(place, zoo):
 
 @pytest.mark.slow
 def test_its_benchmark_measures_the_stored_accuracy(place, zoo, monkeypatch, tmp_path):
-    """With AutoAttack, through the bridge; only the images are ours. What it writes merges into our row."""
+    """``robustbench.benchmark`` in full, with AutoAttack; only the images are ours. What it writes merges into our row.
+
+    It is the one test of the whole bridge: its messages go to the file that it names, and its logger is left alone.
+    """
     test = pictures().test
     x, y = torch.from_numpy(test.images).float() / 255, torch.from_numpy(test.labels)
     monkeypatch.setattr("robustbench.eval.load_clean_dataset", lambda *_: (x, y))
@@ -110,9 +114,10 @@ def test_its_benchmark_measures_the_stored_accuracy(place, zoo, monkeypatch, tmp
     ours = row(place / "out")
     shutil.copytree(place / "out" / "model_info", tmp_path / "model_info")
     monkeypatch.chdir(tmp_path)
-    clean, robust = zoo.benchmark(
-        model, n_examples=4, dataset="cifar10", threat_model="Linf", eps=8 / 255, model_name=NAME, to_disk=True
-    )
+    asked = {"n_examples": 4, "dataset": "cifar10", "threat_model": "Linf", "eps": THREAT.eps}
+    clean, robust = zoo.benchmark(model, **asked, model_name=NAME, to_disk=True, log_path="log.txt")
+    assert "robust accuracy after SQUARE: 25.00%" in Path("log.txt").read_text()
+    assert logging.getLogger("auto-attack").handlers == []
     assert (
         (f"{100 * clean:.2f}", f"{100 * robust:.2f}")
         == (ours["clean_acc"], ours["autoattack_acc"])

@@ -17,7 +17,7 @@ from training_runs import history_of
 
 ARGUMENTS = [
     *("run", "--methods", "trades", "--dataset", "digits", "--epochs", "4", "--train-examples", "400"),
-    *("--attacks", "fgsm,autoattack", "--checkpoints", "last", "--test-examples", "12"),
+    *("--attacks", "fgsm,pgd-1000", "--checkpoints", "last", "--test-examples", "12"),
     *("--set", "trades.attack_steps=3", "--eps", "0.1"),
 ]
 pytestmark = [
@@ -26,8 +26,8 @@ pytestmark = [
 ]
 
 
-def start(workspace: Path, environment: dict[str, str] | None = None) -> subprocess.Popen:
-    command = [sys.executable, "-m", "harness", *ARGUMENTS, "--workspace", str(workspace)]
+def start(workspace: Path, *options: str, environment: dict[str, str] | None = None) -> subprocess.Popen:
+    command = [sys.executable, "-m", "harness", *ARGUMENTS, *options, "--workspace", str(workspace)]
     # A shell starts what runs in its background with Ctrl-C ignored, and children inherit that: not this one.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -37,7 +37,7 @@ def start(workspace: Path, environment: dict[str, str] | None = None) -> subproc
 
 
 def finish(workspace: Path) -> str:
-    process = start(workspace)
+    process = start(workspace, "--workers", "2")
     output = process.communicate(timeout=300)[0]
     assert process.returncode == 0, output
     return output
@@ -46,7 +46,8 @@ def finish(workspace: Path) -> str:
 def kill_when(workspace: Path, happened) -> None:
     """Start the run and kill it, with its workers, at the first moment that ``happened(workspace)``."""
     # Who is killed does not live to say which lines were covered, and is quicker where nobody asks.
-    process = start(workspace, {name: value for name, value in os.environ.items() if "COV" not in name})
+    uncovered = {name: value for name, value in os.environ.items() if "COV" not in name}
+    process = start(workspace, "--workers", "1", environment=uncovered)
     deadline = time.monotonic() + 120
     while not happened(workspace):
         assert process.poll() is None, process.communicate()[0]
@@ -61,19 +62,19 @@ def in_training(workspace: Path) -> bool:
     return any(0 < len(path.read_text().splitlines()) < 4 for path in workspace.glob("jobs/train-*/history.jsonl"))
 
 
-def in_autoattack(workspace: Path) -> bool:
-    """The AutoAttack job has said that it started, and has no result."""
+def in_attack(workspace: Path) -> bool:
+    """The job of the long attack has said that it started, and has no result."""
     for spec in workspace.glob("jobs/evaluate-*/spec.json"):
-        if '"autoattack"' in spec.read_text() and (spec.parent / "log.txt").exists():
+        if '"pgd-1000"' in spec.read_text() and (spec.parent / "log.txt").exists():
             return not (spec.parent / "result.json").exists()
     return False
 
 
-def test_a_run_killed_in_training_and_again_in_autoattack_ends_like_an_uninterrupted_one(tmp_path):
+def test_a_run_killed_in_training_and_again_in_an_attack_ends_like_an_uninterrupted_one(tmp_path):
     """The uninterrupted one is of this process, the others of processes and workers of their own."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert "5 jobs, 0 done before" in harness(*ARGUMENTS, "--executor", "inline", "--workspace", whole)
-    for moment in (in_training, in_autoattack):
+    for moment in (in_training, in_attack):
         kill_when(killed, moment)
         assert not all((path.parent / "result.json").exists() for path in killed.glob("jobs/*/spec.json"))
     output = finish(killed)
@@ -93,7 +94,7 @@ def test_a_run_killed_in_training_and_again_in_autoattack_ends_like_an_uninterru
 
 
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path):
-    process = start(tmp_path)
+    process = start(tmp_path, "--workers", "1")
     while not in_training(tmp_path):
         assert process.poll() is None
         time.sleep(0.005)
