@@ -12,10 +12,20 @@ from harness.version import __version__
 if TYPE_CHECKING:
     from harness.api.threat import Threat
     from harness.library.evaluate import Evaluation, evaluate
+    from harness.library.experiment import run_experiment
     from harness.library.hub import load
     from harness.trust.findings import Finding
 
-__all__ = ["Evaluation", "Finding", "HarnessError", "Threat", "__version__", "evaluate", "load"]
+__all__ = [
+    "Evaluation",
+    "Finding",
+    "HarnessError",
+    "Threat",
+    "__version__",
+    "evaluate",
+    "load",
+    "run_experiment",
+]
 
 _HOMES = {
     "Evaluation": "harness.library.evaluate",
@@ -23,6 +33,7 @@ _HOMES = {
     "Threat": "harness.api.threat",
     "evaluate": "harness.library.evaluate",
     "load": "harness.library.hub",
+    "run_experiment": "harness.library.experiment",
 }
 
 

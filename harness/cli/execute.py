@@ -84,10 +84,14 @@ def run(
         int | None, typer.Option(help="Jobs at once; default: one per GPU, or per CPU core; with Slurm 64.")
     ] = None,
     executor: Annotated[
-        str, typer.Option(help="local (worker processes), inline (this process) or slurm (one Slurm job for each).")
+        str,
+        typer.Option(help="local (worker processes), slurm (one Slurm job for each), dask (a cluster) or inline."),
     ] = "local",
     slurm: Annotated[
         str, typer.Option(help="Options of sbatch: partition=gpu,gpus=1,time=4:00:00,account=me.", metavar="OPTIONS")
+    ] = "",
+    dask: Annotated[
+        str, typer.Option(help="The address of a dask scheduler: tcp://host:8786.", metavar="ADDRESS")
     ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what there is to do, and do nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only failures and the table.")] = False,
@@ -123,7 +127,8 @@ def run(
     done = recall(here, key) if key and not dry_run else None
     if done and _show_done(here, done, WorkspaceFiles(workspace), quiet=quiet):
         return
-    pool, jobs, described = _plan(here, words, executor, workers, slurm)
+    where = {"name": executor, "workers": workers, "slurm": slurm, "dask": dask}
+    pool, jobs, described = _plan(here, words, where)
     if dry_run:
         typer.echo(described)
         show_plan(Console(), here, jobs, pool.workers)
@@ -157,9 +162,7 @@ def _show_done(here: "Workspace", done: "Done", shown: WorkspaceFiles, *, quiet:
     return True
 
 
-def _plan(
-    here: "Workspace", words: dict[str, Any], executor: str, workers: int | None, slurm: str
-) -> "tuple[JobExecutor, list[Job], str]":
+def _plan(here: "Workspace", words: dict[str, Any], where: dict[str, Any]) -> "tuple[JobExecutor, list[Job], str]":
     """The executor, the jobs of these words, and their protocol in words."""
     from functools import partial
 
@@ -167,7 +170,7 @@ def _plan(
     from harness.run.executors import executor_for
     from harness.run.session import describe, prepare
 
-    pool = executor_for(executor, workers, here, slurm)
+    pool = executor_for(workspace=here, **where)
     radii = {"eps": parse_eps(words["eps"]), "eval_eps": [*map(parse_eps, words["eval_eps"])]}
     jobs, why = prepare(here, partial(Request, **{**words, **radii}), pool)
     return pool, jobs, describe(jobs, why)

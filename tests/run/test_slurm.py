@@ -29,7 +29,7 @@ def place(tmp_path):
 
 @pytest.fixture
 def executor(slurm, place):
-    made = executor_for("slurm", None, place, "time=30")
+    made = executor_for("slurm", None, place, slurm="time=30")
     yield made
     made.shutdown(cancel_futures=True)
 
@@ -72,7 +72,7 @@ def test_a_machine_without_slurm_is_told_so(place, monkeypatch):
 
 @pytest.mark.slow
 def test_what_slurm_refuses_is_said_in_its_words(slurm, place):
-    with executor_for("slurm", 1, place, "partition=nowhere") as executor:
+    with executor_for("slurm", 1, place, slurm="partition=nowhere") as executor:
         error = executor.submit(sleep, "job", 0).exception(timeout=60)
     assert "invalid partition" in str(error)
 

@@ -4,6 +4,7 @@ Must not know what a job is; Slurm's keeps files in the job's directory.
 """
 
 from harness.api.errors import HarnessError
+from harness.run.executors.given import GivenExecutor, on_dask
 from harness.run.executors.inline import InlineExecutor
 from harness.run.executors.local import LocalExecutor, WorkerDied
 from harness.run.executors.slots import Slot, default_slots
@@ -12,6 +13,7 @@ from results.layout import WorkspaceFiles
 
 __all__ = [
     "EXECUTORS",
+    "GivenExecutor",
     "InlineExecutor",
     "JobExecutor",
     "LocalExecutor",
@@ -20,27 +22,35 @@ __all__ = [
     "WorkerDied",
     "default_slots",
     "executor_for",
+    "on_dask",
 ]
 
-EXECUTORS = ("local", "inline", "slurm")
-JobExecutor = InlineExecutor | LocalExecutor | SlurmExecutor
+EXECUTORS = ("local", "inline", "slurm", "dask")
+JobExecutor = GivenExecutor | InlineExecutor | LocalExecutor | SlurmExecutor
 
 
-def executor_for(name: str, workers: int | None, workspace: WorkspaceFiles, slurm: str = "") -> JobExecutor:
+def executor_for(
+    name: str, workers: int | None, workspace: WorkspaceFiles, *, slurm: str = "", dask: str = ""
+) -> JobExecutor:
     """The executor called ``name``, with so many workers (default: one per device), for jobs of the workspace.
 
-    ``slurm`` has options of sbatch.
+    ``slurm`` has options of sbatch, ``dask`` the address of a scheduler.
 
     Raises:
-        HarnessError: for a name that is not known, no workers at all, or options that are none.
+        HarnessError: for a name that is not known, no workers at all, or options that are none or another executor's.
     """
     if name not in EXECUTORS:
         raise HarnessError(f"unknown executor {name!r}. Known: {', '.join(EXECUTORS)}.")
     if workers is not None and workers < 1:
         raise HarnessError(f"--workers must be at least 1, got {workers}")
-    if slurm and name != "slurm":
-        raise HarnessError(f"--slurm needs --executor slurm, not {name}")
+    for owner, option in {"slurm": slurm, "dask": dask}.items():
+        if option and name != owner:
+            raise HarnessError(f"--{owner} needs --executor {owner}, not {name}")
     if name == "slurm":
         return SlurmExecutor(parse_options(slurm), workspace, workers)
+    if name == "dask":
+        if workers:
+            raise HarnessError("--executor dask takes no --workers: the cluster has as many as it has")
+        return on_dask(dask)
     slots = default_slots(workers)
     return InlineExecutor(slots[0]) if name == "inline" else LocalExecutor(slots)
