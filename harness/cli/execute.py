@@ -83,6 +83,10 @@ def run(
     workers: Annotated[
         int | None, typer.Option(help="Jobs at once; default: one per GPU, or per CPU core; with Slurm 64.")
     ] = None,
+    devices: Annotated[str, typer.Option(help="GPUs of this machine: 0,2; default: all.", metavar="NUMBERS")] = "",
+    time_limit: Annotated[
+        float | None, typer.Option(min=0.001, help="Hours after which a job of a local worker is ended.")
+    ] = None,
     executor: Annotated[
         str,
         typer.Option(help="local (worker processes), slurm (one Slurm job for each), dask (a cluster) or inline."),
@@ -127,7 +131,8 @@ def run(
     done = recall(here, key) if key and not dry_run else None
     if done and _show_done(here, done, WorkspaceFiles(workspace), quiet=quiet):
         return
-    where = {"name": executor, "workers": workers, "slurm": slurm, "dask": dask}
+    where = {"name": executor, "workers": workers, "devices": devices, "hours": time_limit}
+    where |= {"slurm": slurm, "dask": dask}
     pool, jobs, described = _plan(here, words, where)
     if dry_run:
         typer.echo(described)

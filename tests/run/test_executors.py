@@ -6,7 +6,9 @@ import sys
 import threading
 import time
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from itertools import repeat
 from multiprocessing import get_context
+from operator import contains
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,8 @@ from harness.run.executors import (
     executor_for,
     on_dask,
 )
+from harness.run.executors.local import TimeLimitReached
+from harness.run.executors.slots import parse_devices
 from harness.run.worker import JobFailed
 from harness.run.workspace import Workspace
 
@@ -192,6 +196,16 @@ def test_local_runs_each_slot_in_its_own_process_with_its_device_and_threads():
 
 
 @pytest.mark.slow
+def test_a_local_call_that_exceeds_its_limit_is_ended_and_the_next_one_runs():
+    """Its worker is gone; another one has the same time again, in which starting it does not count."""
+    with LocalExecutor([Slot("cpu", 1)], hours=1 / 3600) as executor:
+        late, next_one = executor.submit(contains, repeat(0)), executor.submit(contains, ["cpu"])
+        with pytest.raises(TimeLimitReached, match=r"longer than --time-limit 0\.00027\d* \(hours\)"):
+            late.result(timeout=60)
+        assert next_one.result(timeout=60) is True
+
+
+@pytest.mark.slow
 def test_after_an_error_the_next_call_finds_a_fresh_local_worker():
     """Whatever the failed call left behind, memory or a broken CUDA context, ended with its process."""
     with LocalExecutor([Slot("cpu", 1)]) as executor:
@@ -245,6 +259,19 @@ def _zombie(pid):
             return file.read().rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return True
+
+
+def test_slots_are_dealt_out_over_the_named_gpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    for devices, workers, expected in (("", None, [0, 1, 2, 3]), ("0,2", None, [0, 2]), ("2,0", 3, [2, 0, 2])):
+        slots = default_slots(workers, parse_devices(devices))
+        assert [slot.device for slot in slots] == [f"cuda:{number}" for number in expected]
+    for wrong in ("4", "0,", "cuda:0", "-1"):
+        with pytest.raises(HarnessError, match=r"which has GPUs 0 to 3: got"):
+            parse_devices(wrong)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(HarnessError, match="no GPU"):
+        parse_devices("0")
 
 
 def test_without_a_gpu_the_cores_are_shared_out():

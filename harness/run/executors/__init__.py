@@ -7,7 +7,7 @@ from harness.api.errors import HarnessError
 from harness.run.executors.given import GivenExecutor, on_dask
 from harness.run.executors.inline import InlineExecutor
 from harness.run.executors.local import LocalExecutor, WorkerDied
-from harness.run.executors.slots import Slot, default_slots
+from harness.run.executors.slots import Slot, default_slots, parse_devices
 from harness.run.executors.slurm import SlurmExecutor, parse_options
 from results.layout import WorkspaceFiles
 
@@ -30,10 +30,18 @@ JobExecutor = GivenExecutor | InlineExecutor | LocalExecutor | SlurmExecutor
 
 
 def executor_for(
-    name: str, workers: int | None, workspace: WorkspaceFiles, *, slurm: str = "", dask: str = ""
+    name: str,
+    workers: int | None,
+    workspace: WorkspaceFiles,
+    *,
+    devices: str = "",
+    hours: float | None = None,
+    slurm: str = "",
+    dask: str = "",
 ) -> JobExecutor:
     """The executor called ``name``, with so many workers (default: one per device), for jobs of the workspace.
 
+    ``devices`` are GPUs of this machine by their numbers, such as ``0,2``, and ``hours`` the limit of one job there;
     ``slurm`` has options of sbatch, ``dask`` the address of a scheduler.
 
     Raises:
@@ -43,14 +51,19 @@ def executor_for(
         raise HarnessError(f"unknown executor {name!r}. Known: {', '.join(EXECUTORS)}.")
     if workers is not None and workers < 1:
         raise HarnessError(f"--workers must be at least 1, got {workers}")
-    for owner, option in {"slurm": slurm, "dask": dask}.items():
-        if option and name != owner:
-            raise HarnessError(f"--{owner} needs --executor {owner}, not {name}")
+    for option, owner, given in (
+        ("--devices", "local", devices),
+        ("--time-limit", "local", hours),
+        ("--slurm", "slurm", slurm),
+        ("--dask", "dask", dask),
+    ):
+        if given and name != owner:
+            raise HarnessError(f"{option} needs --executor {owner}, not {name}")
     if name == "slurm":
         return SlurmExecutor(parse_options(slurm), workspace, workers)
     if name == "dask":
         if workers:
             raise HarnessError("--executor dask takes no --workers: the cluster has as many as it has")
         return on_dask(dask)
-    slots = default_slots(workers)
-    return InlineExecutor(slots[0]) if name == "inline" else LocalExecutor(slots)
+    slots = default_slots(workers, parse_devices(devices))
+    return InlineExecutor(slots[0]) if name == "inline" else LocalExecutor(slots, hours)

@@ -22,15 +22,19 @@ class WorkerDied(Exception):
     """A worker process ended in the middle of a job (killed, out of memory)."""
 
 
+class TimeLimitReached(Exception):
+    """A job took longer than it may, and was ended."""
+
+
 class LocalExecutor(Executor):
     """One worker process per slot. A worker that dies fails its own job only and is replaced.
 
-    A call gets its slot's device as last argument; ``workers`` calls run at once. Workers end when this process ends,
-    however it ends.
+    So does one whose call takes longer than ``hours`` (None: no limit), which is ended. A call gets its slot's device
+    as last argument; ``workers`` calls run at once. Workers end when this process ends, however it ends.
     """
 
-    def __init__(self, slots: Sequence[Slot]) -> None:
-        self.workers = len(slots)
+    def __init__(self, slots: Sequence[Slot], hours: float | None = None) -> None:
+        self.workers, self._hours = len(slots), hours
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._processes: dict[int, multiprocessing.process.BaseProcess] = {}
         self._closing = False
@@ -79,12 +83,13 @@ class LocalExecutor(Executor):
             try:
                 connection = connection or self._start(number, slot)
                 connection.send(call)
+                self._wait(number, connection)
                 succeeded, value = connection.recv()
             except (EOFError, OSError):
                 code = self._end(number, connection)
                 connection = None
                 future.set_exception(WorkerDied(f"the worker process died (exit code {code})"))
-            except Exception as error:  # a call or an answer that does not pickle
+            except Exception as error:  # its time is up; a call or an answer that does not pickle
                 self._end(number, connection)
                 connection = None
                 future.set_exception(error)
@@ -94,6 +99,17 @@ class LocalExecutor(Executor):
                     self._end(number, connection)
                     connection = None
         self._end(number, connection)
+
+    def _wait(self, number: int, connection: Connection) -> None:
+        """Until the worker answers or dies, or its time is up: then it is ended."""
+        if connection.poll(None if self._hours is None else 3600 * self._hours):
+            return
+        self._processes[number].kill()
+        raise TimeLimitReached(
+            f"the job took longer than --time-limit {self._hours:g} (hours), and was ended. It goes on from its last "
+            "checkpoint when the same command is given again, which helps if the limit was too short; harness show has "
+            "the end of its log, which helps if it hung"
+        )
 
     def _end(self, number: int, connection: Connection | None) -> int | None:
         """Close the connection, which ends the worker, and wait for it: its exit code."""
@@ -114,6 +130,7 @@ class LocalExecutor(Executor):
         self._processes[number] = worker
         if self._closing:
             worker.kill()
+        ours.recv()  # the time that starting takes is not a call's
         return ours
 
 
@@ -123,6 +140,7 @@ def _work(connection: Connection, slot: Slot) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     slot.occupy()
     with contextlib.suppress(EOFError, OSError):
+        connection.send("ready")
         while True:
             connection.send(slot.answer(connection.recv()))
 

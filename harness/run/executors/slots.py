@@ -1,12 +1,13 @@
 """The places to run a job on a machine, and what a worker process does there."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from harness.api.errors import HarnessError
 from harness.compute.memory import keep_freed_memory
 
 
@@ -30,13 +31,27 @@ class Slot:
             return False, error
 
 
-def default_slots(workers: int | None = None) -> list[Slot]:
+def parse_devices(text: str) -> list[int]:
+    """The GPUs in ``0,2``; none in an empty text.
+
+    Raises:
+        HarnessError: for what is no number of a GPU of this machine.
+    """
+    there = range(torch.cuda.device_count())
+    words = text.split(",") if text else []
+    if any(not word.isdecimal() or int(word) not in there for word in words):
+        gpus = f"which has GPUs 0 to {there[-1]}" if there else "which has no GPU that PyTorch can use"
+        raise HarnessError(f"--devices takes numbers of GPUs of this machine, {gpus}: got {text!r}")
+    return [int(word) for word in dict.fromkeys(words)]
+
+
+def default_slots(workers: int | None = None, devices: Sequence[int] = ()) -> list[Slot]:
     """One slot per GPU; without a GPU, one per CPU core (at most 8), the cores shared out among them.
 
-    ``workers`` asks for that many slots instead, dealt out over the GPUs in turn.
+    ``workers`` asks for that many slots instead, dealt out over the GPUs in turn: all of them, or ``devices`` alone.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    gpus = torch.cuda.device_count()
-    count = workers or gpus or min(cores, 8)
+    gpus = devices or range(torch.cuda.device_count())
+    count = workers or len(gpus) or min(cores, 8)
     threads = max(1, cores // count)
-    return [Slot(f"cuda:{index % gpus}" if gpus else "cpu", threads) for index in range(count)]
+    return [Slot(f"cuda:{gpus[index % len(gpus)]}" if gpus else "cpu", threads) for index in range(count)]
