@@ -1,5 +1,7 @@
-"""How a database is opened: an SQLite file, or what an SQLAlchemy URL names."""
+"""How a database is opened: an SQLite file, or what an SQLAlchemy URL names, such as a PostgreSQL server's."""
 
+import json
+import math
 import sqlite3
 from contextlib import closing, suppress
 from functools import partial
@@ -7,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 
-from results.errors import HarnessError
+from results.errors import HarnessError, optional
 
 REBUILD = "`harness results rebuild` makes it anew from the job directories"
 # How long a process waits for another's transaction; each takes milliseconds.
 _PATIENCE_MS = 60_000
+_OURS = 0x68726E73  # PostgreSQL's number of the lock that whoever writes holds: any that nobody else uses
+# PostgreSQL refuses what the role may not do, and all writing on a copy that only reads.
+_REFUSED = ("42501", "25006")
 
 
 def url_of(place: Path | str) -> URL:
@@ -22,6 +27,8 @@ def url_of(place: Path | str) -> URL:
         return URL.create("sqlite", database=str(place))
     try:
         url = make_url(place)
+        if url.get_backend_name() == "postgresql" and url.get_driver_name() == "psycopg":
+            optional("psycopg", "postgres")
         url.get_dialect().import_dbapi()
     except (ArgumentError, ImportError) as error:
         raise HarnessError(f"database must be a file or an SQLAlchemy URL, got {place!r}: {error}") from error
@@ -34,8 +41,18 @@ def file_of(url: URL) -> Path | None:
     return Path(str(url.database)) if in_file else None
 
 
-def remedy(error: BaseException | None) -> str:
-    """What mends a database that is damaged, or that the disk has no room for; empty for other errors."""
+def explained(error: DatabaseError) -> str | None:
+    """What a database says in one line, with what mends it; None for what only a mistake in our code can bring about.
+
+    A database that is damaged or that the disk has no room for, a server that does not answer or refuses.
+    """
+    refused = getattr(error.orig, "sqlstate", None) in _REFUSED
+    if type(error) not in (DatabaseError, OperationalError) and not refused:
+        return None
+    return " ".join(str(error.orig).split()) + _remedy(error.orig)
+
+
+def _remedy(error: BaseException | None) -> str:
     name = getattr(error, "sqlite_errorname", "")
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return f"; {REBUILD}"
@@ -48,11 +65,31 @@ def engine_for(url: URL, *, archived: bool) -> Engine:
     """``archived``: the file is read where SQLite cannot lay down what it shares with writers, and none can be."""
     file = file_of(url)
     creator = partial(read_only, file, "&immutable=1" if _settled(file) else "") if archived and file else None
-    engine = create_engine(url, poolclass=NullPool if file else None, **({"creator": creator} if creator else {}))
+    memory = file is None and url.get_backend_name() == "sqlite"
+    options: dict[str, Any] = {"poolclass": None if memory else NullPool, "json_serializer": _plain_json}
+    engine = create_engine(url, **options, **({"creator": creator} if creator else {}))
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+    if engine.dialect.name == "postgresql":
+        event.listen(engine, "begin", _begin_postgresql)
     return engine
+
+
+def _plain_json(value: Any) -> str:
+    """As JSON, in which PostgreSQL takes no NaN and no infinity: they become null."""
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_only(file: Path, more: str = "") -> sqlite3.Connection:
@@ -75,6 +112,23 @@ def _begin_sqlite(connection: Connection) -> None:
     """A transaction that will write locks at its start: one that turns from reading to writing may fail at once."""
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    """As with SQLite one writes at a time, and who reads sees one state throughout.
+
+    The lock goes with the transaction, and with a process or machine that is gone.
+    """
+    if not connection.get_execution_options().get("writes", False):
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        return
+    for statement in (
+        "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",  # what is read begins after the wait for the lock
+        f"SET LOCAL lock_timeout = {_PATIENCE_MS}",
+        f"SET LOCAL idle_in_transaction_session_timeout = {_PATIENCE_MS}",
+        f"SELECT pg_advisory_xact_lock({_OURS})",
+    ):
+        connection.exec_driver_sql(statement)
 
 
 def use_wal(engine: Engine) -> None:

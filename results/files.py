@@ -2,7 +2,12 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
+
+# What a column of any engine holds: PostgreSQL takes no text with a zero byte.
+Word = Annotated[str, Field(pattern=r"^[^\x00]*$")]
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Said = Annotated[str, AfterValidator(lambda text: text.replace("\0", "\N{REPLACEMENT CHARACTER}"))]
 
 
 class File(BaseModel):
@@ -14,20 +19,20 @@ class File(BaseModel):
 class Named(File):
     """A method or an attack with its parameters."""
 
-    name: str
+    name: Word
     params: dict[str, Any] = {}
 
 
 class Dataset(File):
     """The data set, of which the name alone is of interest here."""
 
-    name: str
+    name: Word
 
 
 class Threat(File):
     """The ball that perturbations stay in."""
 
-    norm: str
+    norm: Word
     eps: float
 
 
@@ -37,8 +42,8 @@ class ModelFile(File):
     kind: Literal["train", "external"]
     method: Named
     dataset: Dataset
-    model: str
-    seed: int
+    model: Word
+    seed: Whole
 
 
 class TrainFile(ModelFile):
@@ -53,8 +58,8 @@ class EvaluateFile(File):
 
     kind: Literal["evaluate"]
     train: ModelFile
-    train_id: str
-    checkpoint: str
+    train_id: Word
+    checkpoint: Word
     attack: Named
     threat: Threat
 
@@ -64,8 +69,8 @@ class DiagnoseFile(File):
 
     kind: Literal["diagnose"]
     train: ModelFile
-    train_id: str
-    checkpoint: str
+    train_id: Word
+    checkpoint: Word
     threat: Threat
     evaluations: list[str]
 
@@ -75,10 +80,10 @@ class FeaturesFile(File):
 
     kind: Literal["features"]
     train: ModelFile
-    train_id: str
-    checkpoint: str
+    train_id: Word
+    checkpoint: Word
     threat: Threat
-    embedding: str
+    embedding: Word
 
 
 class Result(File):
@@ -88,9 +93,9 @@ class Result(File):
     started: AwareDatetime
     finished: AwareDatetime
     seconds: float
-    device: str
+    device: Word
     versions: dict[str, Any]
-    code: str | None
+    code: Word | None
     files: dict[str, str] = {}
 
 
@@ -146,9 +151,9 @@ class FeaturesResult(Result):
 class Failure(File):
     """``failure.json``."""
 
-    error: str
-    traceback: str
-    log: str
+    error: Said
+    traceback: Said
+    log: Said
     finished: AwareDatetime
 
 

@@ -1,23 +1,18 @@
-"""The store: one database of finished jobs, and the only module that opens it."""
+"""The store: one database of finished jobs, and how jobs come to it."""
 
 import os
-import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
-from shutil import rmtree
-from tempfile import TemporaryDirectory
-from typing import Self
+from typing import Any, Self
 
-from filelock import FileLock, Timeout
-from sqlalchemy import Connection, Engine, delete, inspect, select, text
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy import Connection, Engine, delete, func, inspect, select, text
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
-from results.engines import REBUILD, engine_for, file_of, read_only, remedy, url_of, use_wal
+from results.engines import REBUILD, engine_for, explained, file_of, url_of, use_wal
 from results.errors import HarnessError
 from results.migrations import HEAD
 from results.schema import StoredJob
@@ -86,7 +81,8 @@ class Store:
             yield session
 
     @contextmanager
-    def _writing(self) -> Iterator[Session]:
+    def writing(self) -> Iterator[Session]:
+        """A session whose transaction is the only one that writes, committed at the end."""
         engine = self._engine.execution_options(writes=True)
         with self._user_errors(), Session(engine) as session, session.begin():
             yield session
@@ -96,13 +92,24 @@ class Store:
         try:
             yield
         except DatabaseError as error:
-            if type(error) not in (DatabaseError, OperationalError):
+            if (said := explained(error)) is None:
                 raise
-            raise HarnessError(f"database {self._name} cannot be used: {error.orig}{remedy(error.orig)}") from error
+            raise HarnessError(f"database {self.name} cannot be used: {said}") from error
 
     @property
-    def _name(self) -> str:
+    def name(self) -> str:
+        """The file or the URL, without a password."""
         return str(file_of(self._engine.url) or self._engine.url)
+
+    def state(self) -> list[Any]:
+        """What is another after every change: size and time of change of the files, or what a server holds."""
+        file = file_of(self._engine.url)
+        if file is None:
+            counted = select(func.count(), func.max(StoredJob.finished), func.max(StoredJob.id))
+            with self.reading() as session:
+                return list(session.execute(counted).one())
+        stats = [part.stat() for part in (file, file.with_name(f"{file.name}-wal")) if part.exists()]
+        return [[stat.st_size, stat.st_mtime_ns] for stat in stats if stat.st_size]
 
     def ingest(self, directory: Path) -> bool:
         """Store the finished job in ``directory``; true if that changed anything.
@@ -154,34 +161,34 @@ class Store:
 
     def remove(self, ids: Collection[str]) -> None:
         """Forget these jobs, and all that is stored of them; ids that are not stored are passed over."""
-        with self._writing() as session:
+        with self.writing() as session:
             for job_id in ids:
                 session.execute(delete(StoredJob).where(StoredJob.id == job_id))
 
     def _add(self, jobs: Sequence[StoredJob]) -> list[str]:
         """Store the jobs in one transaction: for each the state it was stored in, or ``unchanged``."""
-        with self._writing() as session:
+        with self.writing() as session:
             known = session.scalars(select(StoredJob).where(StoredJob.id.in_([job.id for job in jobs])))
             stored = {job.id: job for job in known}
             return [_add(session, job, stored.get(job.id)) for job in jobs]
 
     def _bring_up_to_date(self, *, create: bool, archived: bool) -> None:
         with self._user_errors(), self._engine.connect() as connection:
-            revision = _revision(connection, self._name)
+            revision = _revision(connection, self.name)
         if revision == HEAD:
             return
         if revision is None and not create:
-            raise HarnessError(f"database {self._name} is empty: {REBUILD}")
+            raise HarnessError(f"database {self.name} is empty: {REBUILD}")
         from results.migrations.upgrade import known_revisions, upgrade
 
         if revision is not None and revision not in known_revisions():
             raise HarnessError(
-                f"database {self._name} is at schema {revision!r}, which this version of the harness does not know "
+                f"database {self.name} is at schema {revision!r}, which this version of the harness does not know "
                 f"(its newest is {HEAD!r}): upgrade the harness, or name another database"
             )
         if archived:
             raise HarnessError(
-                f"database {self._name} is at an older schema, and its folder cannot be written: "
+                f"database {self.name} is at an older schema, and its folder cannot be written: "
                 "copy the workspace to where it can be brought up to date"
             )
         with self._user_errors():
@@ -203,65 +210,11 @@ def _add(session: Session, job: StoredJob, stored: StoredJob | None) -> str:
     return state
 
 
-def rebuild(path: Path, jobs_root: Path) -> tuple[Ingested, Path | None]:
-    """Make the SQLite database at ``path`` anew from the job directories under ``jobs_root``.
-
-    Built beside the old one, then put in its place in one transaction: whoever reads meanwhile, and whoever opens
-    it after a crash, finds the old or the new content. The old database is kept beside it, for it may know jobs
-    whose directories are gone; its path is returned, None if there was none.
-
-    Raises:
-        HarnessError: if ``jobs_root`` is no directory, or the database cannot be read or written.
-    """
-    with _scratch(path) as scratch:
-        new = scratch / path.name
-        counts = Store.open(new).ingest_all(jobs_root)
-        kept = _keep(path) if path.exists() else None
-        _copy(new, path)
-    Store.open(path).ingest_all(jobs_root)  # what a run still going on has finished since
-    return counts, kept
-
-
-@contextmanager
-def _scratch(path: Path) -> Iterator[Path]:
-    """A folder beside ``path``, removed afterwards; those that killed processes left behind are removed first."""
-    prefix = f".{path.name}-"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f"{prefix}*/"):
-        with suppress(Timeout), FileLock(left / "lock", timeout=0):
-            rmtree(left)
-    with TemporaryDirectory(prefix=prefix, dir=path.parent) as made, FileLock(Path(made) / "lock"):
-        yield Path(made)
-
-
-def _keep(path: Path) -> Path:
-    """Keep the database under a free name; one too damaged to be copied is moved away with its journals."""
-    names = (path.with_name(f"{path.name}.bak{number or ''}") for number in count())
-    kept = next(name for name in names if not name.exists())
-    try:
-        _copy(path, kept)
-    except sqlite3.DatabaseError:
-        for suffix in ("-wal", "-shm", ""):
-            part = path.with_name(path.name + suffix)
-            if part.exists():
-                part.replace(kept.with_name(kept.name + suffix))
-    return kept
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Make ``target`` hold what ``source`` holds, in one SQLite transaction; ``source`` is only read."""
-    try:
-        with closing(read_only(source)) as old, closing(sqlite3.connect(target)) as new:
-            old.backup(new)
-    except sqlite3.OperationalError as error:
-        raise HarnessError(f"database {source} cannot be copied to {target}: {error}") from error
-
-
 def _revision(connection: Connection, name: str) -> str | None:
     """The schema revision of a database, None for an empty one."""
     tables = inspect(connection).get_table_names()
     if not tables:
         return None
     if "alembic_version" not in tables:
-        raise HarnessError(f"database {name} is not the harness's: it holds {', '.join(tables[:3])}; name another file")
+        raise HarnessError(f"database {name} is not the harness's: it holds {', '.join(tables[:3])}; name another")
     return str(connection.scalar(text("SELECT version_num FROM alembic_version")))

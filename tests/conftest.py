@@ -2,8 +2,10 @@
 
 import os
 
+import one_postgres
 import pytest
 from hypothesis import settings
+from sqlalchemy import create_engine, make_url
 
 from harness import plugins
 from harness.api.specs import TrainSpec
@@ -50,6 +52,35 @@ def digits(tmp_path_factory):
 def store(tmp_path):
     """An empty database in a directory of the test's own."""
     return Store.open(tmp_path / "harness.db")
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """The URL of a PostgreSQL that is started for these tests."""
+    pytest.importorskip("psycopg")
+    if why := one_postgres.lacking():
+        pytest.skip(why)
+    with one_postgres.running() as url:
+        yield url
+
+
+@pytest.fixture
+def on_postgres(postgres):
+    """The URL of an empty database on a PostgreSQL."""
+    engine = create_engine(postgres, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for statement in ("DROP DATABASE IF EXISTS team WITH (FORCE)", "CREATE DATABASE team"):
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+    return make_url(postgres).set(database="team").render_as_string()
+
+
+@pytest.fixture(params=["file", "memory", "postgres"])
+def place(request, tmp_path):
+    """Each of the places that a store may lie in, empty."""
+    if request.param == "postgres":
+        return request.getfixturevalue("on_postgres")
+    return tmp_path / "harness.db" if request.param == "file" else "sqlite://"
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,21 @@
 """The command line: parse, call, print. The only room that sees every other; torch is imported where it is needed."""
 
-from harness.cli import compare, evaluate, execute, export, jobs, look, submit
+from harness.cli import compare, database, evaluate, execute, export, jobs, look, submit
 from harness.cli.application import app, user_errors
 
-__all__ = ["app", "compare", "evaluate", "execute", "export", "jobs", "look", "main", "submit", "user_errors"]
+__all__ = [
+    "app",
+    "compare",
+    "database",
+    "evaluate",
+    "execute",
+    "export",
+    "jobs",
+    "look",
+    "main",
+    "submit",
+    "user_errors",
+]
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """What the commands share: the application, their options, and how errors are shown."""
 
 import errno
+import re
 import shlex
 import sys
 import traceback
@@ -67,6 +68,26 @@ Norm = Annotated[
 Plugins = Annotated[
     list[Path] | None,
     typer.Option("--plugin", help="A Python file with your own methods, models, data sets or attacks; repeatable."),
+]
+
+
+def _without_password(context: typer.Context, option: typer.CallbackParam, url: str | None) -> str | None:
+    """Refuse a password that was typed: commands are kept in the workspace, and every user of the machine sees them."""
+    source = context.get_parameter_source(option.name or "")
+    if url and source and source.name == "COMMANDLINE" and re.search("://[^/@]*:[^/@]*@", url):
+        raise typer.BadParameter("holds a password: put it into ~/.pgpass, PGPASSWORD or HARNESS_STORE")
+    return url
+
+
+StorePlace = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        envvar="HARNESS_STORE",
+        metavar="URL",
+        callback=_without_password,
+        help="A database in place of the workspace's own, e.g. postgresql+psycopg://me@host/db.",
+    ),
 ]
 RUNS, DATA = Path("runs"), Path("data")
 _NOT_A_FOLDER = ": a file is in the place of a folder; move it away"

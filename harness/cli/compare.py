@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.application import RUNS, WorkspacePath, app
+from harness.cli.application import RUNS, StorePlace, WorkspacePath, app
 from harness.cli.show import open_store
 from results.layout import WorkspaceFiles
 from results.names import WORST_CASE
@@ -22,6 +22,7 @@ def compare(
     model: Annotated[str | None, typer.Option(help="Where there are several.")] = None,
     threat: Annotated[str | None, typer.Option(help="Where there are several, e.g. 'Linf 8/255'.")] = None,
     workspace: WorkspacePath = RUNS,
+    store: StorePlace = None,
 ) -> None:
     """Say which of two methods is more accurate on the same examples, by how much, and how sure that is.
 
@@ -30,6 +31,6 @@ def compare(
     from reports.versus import versus
     from results.queries import long_form
 
-    frame = long_form(open_store(WorkspaceFiles(workspace)), with_verdicts=True)
+    frame = long_form(open_store(WorkspaceFiles(workspace), store), with_verdicts=True)
     choices = {"dataset": dataset, "model": model, "threat": threat}
     typer.echo(versus(frame, first, second, attack=attack, checkpoint=checkpoint, **choices))

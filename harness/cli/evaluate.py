@@ -17,13 +17,14 @@ from harness.cli.application import (
     Eps,
     Norm,
     Plugins,
+    StorePlace,
     WorkspacePath,
     app,
     names,
     parse_eps,
     typed,
 )
-from harness.cli.show import accuracies, show_evaluation
+from harness.cli.show import accuracies, open_store, show_evaluation
 
 if TYPE_CHECKING:
     from harness.library.external import External
@@ -57,6 +58,7 @@ def evaluate(
     ] = None,
     plugin: Plugins = None,
     workspace: WorkspacePath = RUNS,
+    store: StorePlace = None,
     data_root: DataRoot = DATA,
 ) -> None:
     """Attack a model that was not trained here; with --save it becomes a row of the workspace's tables.
@@ -88,7 +90,7 @@ def evaluate(
     else:
         show_evaluation(Console(), found.title, found.evaluation)
     if save:
-        kept = keep(found, save, architecture, here)
+        kept = keep(found, save, architecture, here, open_store(here, store, create=True))
         where = f"{kept.dataset.name}, {kept.model}, {found.threat}"
         typer.echo(f"kept as {save} in {workspace} ({where}): harness report, harness compare {save} ...", err=json)
     if strict and found.evaluation.verdict != "trusted":

@@ -17,6 +17,7 @@ from harness.cli.application import (
     Eps,
     Norm,
     Plugins,
+    StorePlace,
     WorkspacePath,
     app,
     completing,
@@ -24,7 +25,7 @@ from harness.cli.application import (
     parse_eps,
     typed,
 )
-from harness.cli.show import show_plan, show_report
+from harness.cli.show import open_store, show_plan, show_report
 from results.errors import JobUnreadable
 from results.layout import WorkspaceFiles
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from harness.run.calls import Done
     from harness.run.executors import JobExecutor
     from harness.run.workspace import Workspace
+    from results.store import Store
 
 
 def _number_of_seeds(text: str) -> int:
@@ -100,6 +102,7 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what there is to do, and do nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only failures and the table.")] = False,
     workspace: WorkspacePath = RUNS,
+    store: StorePlace = None,
     data_root: DataRoot = DATA,
 ) -> None:
     """Train each method, attack every model alike, store all outcomes, print the tables.
@@ -129,7 +132,7 @@ def run(
     here = Workspace.at(workspace, dataset, data_root, plugin or [], typed())
     key = key_of(here, words)
     done = recall(here, key) if key and not dry_run else None
-    if done and _show_done(here, done, WorkspaceFiles(workspace), quiet=quiet):
+    if done and _show_done(here, done, open_store(here, store, create=True), WorkspaceFiles(workspace), quiet=quiet):
         return
     where = {"name": executor, "workers": workers, "devices": devices, "hours": time_limit}
     where |= {"slurm": slurm, "dask": dask}
@@ -139,20 +142,20 @@ def run(
         show_plan(Console(), here, jobs, pool.workers)
         pool.shutdown()
         return
-    evaluated, written = _run_jobs(here, pool, jobs, described, WorkspaceFiles(workspace), quiet=quiet)
+    opened = open_store(here, store, create=True)
+    evaluated, written = _run_jobs(here, pool, jobs, described, opened, WorkspaceFiles(workspace), quiet=quiet)
     if key:
-        remember(here, key, [job.id for job in jobs], evaluated, written, described)
+        remember(here, key, [job.id for job in jobs], evaluated, written, described, opened)
 
 
-def _show_done(here: "Workspace", done: "Done", shown: WorkspaceFiles, *, quiet: bool) -> bool:
+def _show_done(here: "Workspace", done: "Done", store: "Store", shown: WorkspaceFiles, *, quiet: bool) -> bool:
     """What a call prints that has nothing to do; false, and nothing printed, where a job of it is damaged.
 
     ``shown`` is the workspace as the user wrote it. The database is told of what it lacks.
     """
     from harness.run.calls import is_current
-    from results.store import Store
 
-    console, store, current = Console(), Store.open(here.database), is_current(here, done)
+    console, current = Console(), is_current(here, done, store)
     try:
         for job in () if current else done.jobs:
             store.ingest(here.job(job).directory)
@@ -186,15 +189,15 @@ def _run_jobs(
     pool: "JobExecutor",
     jobs: "list[Job]",
     described: str,
+    store: "Store",
     shown: WorkspaceFiles,
     *,
     quiet: bool,
 ) -> tuple[set[str], Sequence[Path]]:
     """Run the jobs and print what came of them: which evaluations are done, and the reports."""
     from harness.run import session
-    from results.store import Store
 
-    console, store = Console(), Store.open(here.database)
+    console = Console()
     if not quiet:
         console.print(described, markup=False, highlight=False, soft_wrap=True)
     try:

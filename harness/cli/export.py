@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.application import DATA, RUNS, DataRoot, Plugins, WorkspacePath, app
+from harness.cli.application import DATA, RUNS, DataRoot, Plugins, StorePlace, WorkspacePath, app
 from harness.cli.show import open_store
 from results.layout import WorkspaceFiles
 
@@ -20,30 +20,30 @@ _Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The folder to w
 
 
 @export_app.command()
-def tensorboard(directory: _Directory, workspace: WorkspacePath = RUNS) -> None:
+def tensorboard(directory: _Directory, workspace: WorkspacePath = RUNS, store: StorePlace = None) -> None:
     """Write an event file for each training.
 
     Example: harness export tensorboard boards && tensorboard --logdir boards
     """
-    _export("tensorboard", directory, workspace)
+    _export("tensorboard", directory, workspace, store)
 
 
 @export_app.command()
-def mlflow(directory: _Directory, workspace: WorkspacePath = RUNS) -> None:
+def mlflow(directory: _Directory, workspace: WorkspacePath = RUNS, store: StorePlace = None) -> None:
     """Write a run for each training into an SQLite store.
 
     Example: harness export mlflow tracked && mlflow ui --backend-store-uri sqlite:///tracked/mlflow.db
     """
-    _export("mlflow", directory, workspace)
+    _export("mlflow", directory, workspace, store)
 
 
 @export_app.command()
-def wandb(directory: _Directory, workspace: WorkspacePath = RUNS) -> None:
+def wandb(directory: _Directory, workspace: WorkspacePath = RUNS, store: StorePlace = None) -> None:
     """Write an offline run of Weights & Biases for each training.
 
     Example: harness export wandb tracked && wandb sync tracked/wandb/offline-run-*
     """
-    _export("wandb", directory, workspace)
+    _export("wandb", directory, workspace, store)
 
 
 @export_app.command()
@@ -56,6 +56,7 @@ def huggingface(
     model: Annotated[str | None, typer.Option(help="Where there are several.")] = None,
     plugin: Plugins = None,
     workspace: WorkspacePath = RUNS,
+    store: StorePlace = None,
     data_root: DataRoot = DATA,
 ) -> None:
     """Write a trained model as Hugging Face's Hub keeps one: config.json, model.safetensors, and a card as README.md.
@@ -68,7 +69,7 @@ def huggingface(
     from reports.export.card import card, one_training
     from results.queries import long_form
 
-    frame = long_form(open_store(WorkspaceFiles(workspace)))
+    frame = long_form(open_store(WorkspaceFiles(workspace), store))
     rows = one_training(frame, method, checkpoint, dataset=dataset, model=model, seed=seed)
     here = Workspace.at(workspace, rows["dataset"].iloc[0], data_root, plugin or [])
     spec = write(directory, here, rows["train_id"].iloc[0], checkpoint)
@@ -76,12 +77,12 @@ def huggingface(
     typer.echo(f"{directory}: config.json, model.safetensors, README.md; verdict {', '.join(rows['verdict'].unique())}")
 
 
-def _export(tracker: str, directory: Path, workspace: Path) -> None:
+def _export(tracker: str, directory: Path, workspace: Path, place: str | None) -> None:
     """Write what the tracker does not have yet; trainings are those of models that were trained here."""
     from reports.export.trainings import trainings
     from results.queries import history, long_form
 
-    store = open_store(WorkspaceFiles(workspace))
+    store = open_store(WorkspaceFiles(workspace), place)
     found = trainings(long_form(store), history(store))
     written = import_module(f"reports.export.{tracker}").export(found, directory)
     typer.echo(f"{len(found)} trainings in {directory}: {written} written, {len(found) - written} as they were")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from harness.api.errors import HarnessError
-from harness.cli.application import RUNS, WorkspacePath, app
+from harness.cli.application import RUNS, StorePlace, WorkspacePath, app
 from harness.cli.show import open_store
 from results.layout import WorkspaceFiles
 
@@ -77,6 +77,7 @@ def rm(
     job: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids, or their beginnings.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     workspace: WorkspacePath = RUNS,
+    store: StorePlace = None,
 ) -> None:
     """Remove jobs, with all that rests on them, from the workspace and its database.
 
@@ -94,7 +95,7 @@ def rm(
         typer.echo(f"{state.id}  {state.title}  {state.state}")
     if not yes:
         typer.confirm(f"remove these {len(chosen)} jobs?", abort=True)
-    open_store(WorkspaceFiles(workspace)).remove([each.id for each in chosen])
+    open_store(WorkspaceFiles(workspace), store).remove([each.id for each in chosen])
     for each in chosen:
         shutil.rmtree(each.directory)
     typer.echo(f"removed {len(chosen)} jobs from {workspace}")

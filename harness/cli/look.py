@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from harness.api.errors import HarnessError
-from harness.cli.application import DATA, RUNS, DataRoot, Plugins, WorkspacePath, app, names
+from harness.cli.application import DATA, RUNS, DataRoot, Plugins, StorePlace, WorkspacePath, app, names
 from harness.cli.serve import serve, write_page
 from harness.cli.show import open_store, show_report
 from harness.compute.files import write_atomically
@@ -50,19 +50,20 @@ def results(
     json: Annotated[bool, typer.Option("--json", help="A JSON list of records.")] = False,
     parquet: Annotated[Path | None, typer.Option(help="Write a Parquet file in place of printing.")] = None,
     workspace: WorkspacePath = RUNS,
+    store: StorePlace = None,
 ) -> None:
     """Print every number in long form: one row per method, seed, checkpoint and attack.
 
     Example: harness results --where verdict=trusted --where attack=worst-case --csv > results.csv
     """
     if context.invoked_subcommand:
-        context.obj = workspace
+        context.obj = workspace, store
         return
     from reports.methods import labelled
     from results.queries import long_form
     from results.text import to_csv, to_json, to_parquet
 
-    frame = long_form(open_store(WorkspaceFiles(workspace)), **_wanted(only or []))
+    frame = long_form(open_store(WorkspaceFiles(workspace), store), **_wanted(only or []))
     if parquet:
         content = to_parquet(frame)
         write_atomically(parquet, lambda part: part.write_bytes(content))
@@ -87,33 +88,6 @@ def _wanted(texts: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-@results_app.command()
-def rebuild(context: typer.Context, workspace: WorkspacePath = RUNS) -> None:
-    """Recreate the database from the job directories: merge workspaces by copying their jobs together first.
-
-    Example: cp -r other/jobs/* runs/jobs/ && harness results rebuild
-    """
-    from results.lookups import missing_trainings
-    from results.store import rebuild as recreate
-
-    if workspace == RUNS:
-        workspace = context.obj  # harness results -w X rebuild
-    files = WorkspaceFiles(workspace)
-    counts, kept = recreate(files.database, files.jobs)
-    typer.echo(
-        f"{files.database} rebuilt from {files.jobs}: {counts.done} done, {counts.failed} failed, "
-        f"{counts.unfinished} unfinished" + (f"; the old database is {kept}" if kept else "")
-    )
-    for message in counts.broken:
-        typer.echo(f"skipped: {message}", err=True)
-    for train_id, count in missing_trainings(open_store(files)).items():
-        typer.echo(
-            f"{train_id} is not there, but {count} evaluations of it are, and stay in the tables: "
-            f"copy {files.job(train_id).directory} there too, or remove them with harness rm {train_id}",
-            err=True,
-        )
-
-
 @app.command()
 def report(
     style: Annotated[
@@ -135,6 +109,7 @@ def report(
     served: Annotated[bool, typer.Option("--serve", help="Show it on this machine and follow the run.")] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="With --serve; 0: any that is free.")] = 8642,
     workspace: WorkspacePath = RUNS,
+    store: StorePlace = None,
     data_root: DataRoot = DATA,
 ) -> None:
     """Write tables (Markdown, CSV, LaTeX, HTML) and plots from the database, and print the tables.
@@ -156,12 +131,13 @@ def report(
         figures=names(figures),
     )
     files = WorkspaceFiles(workspace)
+    opened = open_store(files, store)
     if served:
-        serve(files, choice, port, data_root)
+        serve(opened, files, choice, port, data_root)
     elif page:
-        write_page(files, choice)
+        write_page(opened, files, choice)
     else:
-        show_report(Console(), open_store(files), files, choice=choice)
+        show_report(Console(), opened, files, choice=choice)
 
 
 @app.command()

@@ -12,34 +12,34 @@ from urllib.parse import parse_qs, urlsplit
 import typer
 
 from harness.api.errors import HarnessError
-from harness.cli.show import open_store
 from harness.compute.files import save_text
 from results.layout import WorkspaceFiles
 
 if TYPE_CHECKING:
     from harness.run.following import Standing
     from reports.choice import Choice
+    from results.store import Store
 
 _LOOPBACK = "127.0.0.1"
 
 
-def write_page(workspace: WorkspaceFiles, choice: "Choice") -> None:
+def write_page(store: "Store", workspace: WorkspaceFiles, choice: "Choice") -> None:
     """Write the leaderboard of the chosen results and say where."""
     from reports.page.board import board
     from reports.page.html import TITLE, page
 
-    found = board(open_store(workspace), workspace, choice)
+    found = board(store, workspace, choice)
     save_text(workspace.page, page(found.entries, choice.caption or TITLE, found.notice))
     typer.echo(f"page: {workspace.page}, {len(found.entries)} rows")
 
 
-def serve(workspace: WorkspaceFiles, choice: "Choice", port: int, data_root: Path) -> None:
+def serve(store: "Store", workspace: WorkspaceFiles, choice: "Choice", port: int, data_root: Path) -> None:
     """Show the leaderboard of a workspace on this machine alone, and follow its run, until Ctrl-C.
 
     Raises:
         HarnessError: if there is no such workspace, or the port is taken.
     """
-    site = Site(workspace, choice, data_root)
+    site = Site(store, workspace, choice, data_root)
     try:
         server = ThreadingHTTPServer((_LOOPBACK, port), handler(site))
     except OSError as error:
@@ -56,11 +56,11 @@ def serve(workspace: WorkspaceFiles, choice: "Choice", port: int, data_root: Pat
 class Site:
     """What is answered: the page, its data, how far the run is, and the examples of one model."""
 
-    def __init__(self, workspace: WorkspaceFiles, choice: "Choice", data_root: Path) -> None:
+    def __init__(self, store: "Store", workspace: WorkspaceFiles, choice: "Choice", data_root: Path) -> None:
         from harness.run.following import Follower
 
         self.workspace, self.choice, self.data_root = workspace, choice, data_root
-        self.store, self.follower = open_store(workspace), Follower(workspace)
+        self.store, self.follower = store, Follower(workspace)
         self._lock, self._state = Lock(), ""
         self._refresh()
 
@@ -90,9 +90,7 @@ class Site:
         """Read the results again where the database has changed."""
         from reports.page.board import board
 
-        files = [self.workspace.database.with_name(self.workspace.database.name + end) for end in ("", "-wal")]
-        stats = [file.stat() for file in files if file.exists()]
-        state = repr([(stat.st_size, stat.st_mtime_ns) for stat in stats if stat.st_size])
+        state = repr(self.store.state())
         if state != self._state:
             self._board, self._state = board(self.store, self.workspace, self.choice), state
 

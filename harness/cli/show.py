@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 _COLOURS = {"trusted": "green", "suspect": "yellow", "masked": "red"}
 
 
-def open_store(workspace: WorkspaceFiles) -> "Store":
-    """The workspace's database, which must exist."""
+def open_store(workspace: WorkspaceFiles, place: str | None, *, create: bool = False) -> "Store":
+    """The database at ``place``, or the workspace's own; it must exist unless it may be made."""
     from results.store import Store
 
-    return Store.open(workspace.database, create=False)
+    return Store.open(place or workspace.database, create=create)
 
 
 def show_plan(console: Console, workspace: "Workspace", jobs: "Sequence[Job]", workers: int) -> None:
@@ -78,7 +78,7 @@ def show_report(
         if drawn and evaluations is None:
             _show_missing(console, drawn)
         written = write(tables, drawn.files if drawn else {}, workspace.reports)
-    console.print(f"database: {workspace.database}", f"tables and plots: {workspace.reports}", sep="\n")
+    console.print(f"database: {store.name}", f"tables and plots: {workspace.reports}", sep="\n")
     console.print(*(f"  {path.name}" for path in written), sep="\n", highlight=False)
     return written
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from harness.api.errors import HarnessError
-from harness.cli.application import DATA, RUNS, DataRoot, Dataset, Plugins, WorkspacePath, app
+from harness.cli.application import DATA, RUNS, DataRoot, Dataset, Plugins, StorePlace, WorkspacePath, app
 from harness.cli.show import open_store
 from results.names import NATURAL, WORST_CASE
 
@@ -34,6 +34,7 @@ def submit(
     out: Annotated[Path | None, typer.Option(help="A folder; default: submissions/NAME in the workspace.")] = None,
     plugin: Plugins = None,
     workspace: WorkspacePath = RUNS,
+    store: StorePlace = None,
     data_root: DataRoot = DATA,
 ) -> None:
     """Write a submission to RobustBench's leaderboard: weights, row, issue forms, adversarial images, and a check.
@@ -51,8 +52,8 @@ def submit(
     here = Workspace.at(workspace, dataset, data_root, plugin or [])
     load_plugins(here.plugins)
     data = load(here.dataset, here.data_root)
-    store = open_store(here)
-    found = measured(store, method, dataset=data.name, seed=seed, checkpoint=checkpoint, model=model, threat=threat)
+    opened = open_store(here, store)
+    found = measured(opened, method, dataset=data.name, seed=seed, checkpoint=checkpoint, model=model, threat=threat)
     reasons = refusals(found)
     _stop(reasons, draft)
 

@@ -41,7 +41,7 @@ def check_name(name: str, model: str, plugins: Iterable[Path]) -> None:
         )
 
 
-def keep(found: External, name: str, architecture: str | None, workspace: Workspace) -> ExternalSpec:
+def keep(found: External, name: str, architecture: str | None, workspace: Workspace, store: Store) -> ExternalSpec:
     """Store the evaluation under ``name``, as that of the one checkpoint there is, in the tables of ``architecture``.
 
     Without an architecture the model's class stands for it. What is stored already stays as it is.
@@ -62,7 +62,6 @@ def keep(found: External, name: str, architecture: str | None, workspace: Worksp
     assert evaluation.probes
     own = {"kind": "diagnose", "evaluations": sorted(ids), "limits": found.limits, **shared}
     ids.append(_keep(workspace, own, found, diagnosis_of(evaluation.findings, evaluation.probes)))
-    store = Store.open(workspace.database)
     for each in ids:
         store.ingest(workspace.job(each).directory)
     return spec

@@ -16,6 +16,7 @@ from harness.api.registry import BUILT_IN, GROUP
 from harness.compute.files import save_text
 from harness.datasets import stamp
 from harness.run.workspace import Workspace
+from results.store import Store
 
 _REPORTING = frozenset({"results", "reports"})
 _PACKAGES = ("torch", "torchvision", "scikit-learn", "numpy")
@@ -35,7 +36,7 @@ class Done:
     evaluated: list[str]
     beside: list[str]
     written: list[str]
-    state: list[list[int]]
+    state: list[list[Any]]
 
 
 def key_of(workspace: Workspace, words: Mapping[str, Any]) -> str | None:
@@ -70,10 +71,13 @@ def remember(
     evaluated: Iterable[str],
     written: Iterable[Path],
     description: str,
+    store: Store,
 ) -> None:
     """Have :func:`recall` find what a call was planned into, once all of it is done and reported."""
     names = [path.name for path in written]
-    done = Done(description, [*jobs], sorted(evaluated), _beside(workspace, jobs), names, _state(workspace, names))
+    done = Done(
+        description, [*jobs], sorted(evaluated), _beside(workspace, jobs), names, _state(workspace, names, store)
+    )
     save_text(workspace.call(key), json.dumps(asdict(done), indent=1))
 
 
@@ -87,9 +91,9 @@ def recall(workspace: Workspace, key: str) -> Done | None:
     return done if whole and _beside(workspace, done.jobs) == done.beside else None
 
 
-def is_current(workspace: Workspace, done: Done) -> bool:
+def is_current(workspace: Workspace, done: Done, store: Store) -> bool:
     """Whether the reports of that call are as they were written, and the database too."""
-    return _state(workspace, done.written) == done.state
+    return _state(workspace, done.written, store) == done.state
 
 
 def _beside(workspace: Workspace, jobs: Iterable[str]) -> list[str]:
@@ -97,7 +101,7 @@ def _beside(workspace: Workspace, jobs: Iterable[str]) -> list[str]:
     return sorted(finished - set(jobs))
 
 
-def _state(workspace: Workspace, names: Iterable[str]) -> list[list[int]]:
-    """Size and time of change of each file; of one that is missing, nothing."""
-    files = [workspace.database, *(workspace.reports / name for name in names)]
-    return [[file.stat().st_size, file.stat().st_mtime_ns] if file.exists() else [] for file in files]
+def _state(workspace: Workspace, names: Iterable[str], store: Store) -> list[list[Any]]:
+    """What the database is at, then size and time of change of each report; of one that is missing, nothing."""
+    files = [workspace.reports / name for name in names]
+    return [store.state(), *([file.stat().st_size, file.stat().st_mtime_ns] if file.exists() else [] for file in files)]

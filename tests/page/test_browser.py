@@ -239,7 +239,9 @@ def test_ten_thousand_rows_are_sorted_and_filtered_in_less_than_100_milliseconds
 def served(tmp_path):
     """A workspace of its own, and where it is served."""
     files = measured_workspace(tmp_path)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(Site(files, Choice(), tmp_path / "data")))
+    server = ThreadingHTTPServer(
+        ("127.0.0.1", 0), handler(Site(Store.open(files.database), files, Choice(), tmp_path / "data"))
+    )
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield files, f"http://127.0.0.1:{server.server_port}/"

@@ -10,7 +10,8 @@ from results_jobs import jobs, train_spec, write_evaluate, write_train, write_wo
 from results.errors import HarnessError
 from results.lookups import missing_trainings
 from results.queries import history, long_form
-from results.store import Store, rebuild
+from results.rebuild import rebuild
+from results.store import Store
 
 
 def assert_same(first, second):

@@ -1,6 +1,5 @@
 """Opening a store, and storing job directories in it."""
 
-import json
 import re
 import sqlite3
 from contextlib import closing
@@ -8,27 +7,13 @@ from contextlib import closing
 import numpy as np
 import pytest
 from results_jobs import (
-    TIMES,
     jobs,
-    train_spec,
     write_evaluate,
-    write_failure,
-    write_spec,
     write_train,
-    write_workspace,
 )
-from sqlalchemy import select
 
-import results.directory
 from results.errors import HarnessError
-from results.queries import long_form
-from results.schema import StoredEvaluation, StoredJob, StoredTraining
-from results.store import Ingested, Store
-
-
-def read(store, model, job_id):
-    with store.reading() as session:
-        return session.get_one(model, job_id)
+from results.store import Store
 
 
 def test_the_store_is_in_wal_mode_and_checks_foreign_keys(store, tmp_path):
@@ -89,92 +74,6 @@ def test_a_folder_in_place_of_the_file_is_an_error_that_names_it(tmp_path):
     """The driver's own words follow the path."""
     with pytest.raises(HarnessError, match=f"{tmp_path.name} cannot be used: unable to open database file"):
         Store.open(tmp_path)
-
-
-def test_a_training_is_stored_with_all_it_needs_to_run_again(store, tmp_path):
-    """Spec and circumstances come back equal; a key nobody foresaw is kept under ``extra``."""
-    directory = write_train(tmp_path, "a")
-    result = json.loads((directory / "result.json").read_text())
-    (directory / "result.json").write_text(json.dumps({**result, "gpu_hours": 0.25}))
-    assert store.ingest(directory)
-    job = read(store, StoredJob, "train-a")
-    assert job.spec == train_spec()
-    assert (job.state, job.kind, job.method, job.dataset, job.seed) == ("done", "train", "trades", "digits", 0)
-    assert (job.device, job.code, job.seconds, job.threat) == ("cpu", "0f1e2d3c", 60.5, "Linf 0.2")
-    assert job.versions == {"harness": "0.1.0", "torch": "2.11.0", "python": "3.11.9"}
-    assert job.extra == {"gpu_hours": 0.25}
-    training = read(store, StoredTraining, "train-a")
-    assert (training.best_epoch, training.total_epochs, training.parameters) == (3, 3, 98765)
-    assert (training.peak_memory, training.images_per_second) == (2**33, 1200.0)
-
-
-def test_times_are_stored_in_utc(store, tmp_path):
-    """A worker's clock in another zone names the same instant."""
-    directory = write_train(tmp_path, "a")
-    text = (directory / "result.json").read_text()
-    (directory / "result.json").write_text(text.replace("03:04:05+00:00", "05:04:05+02:00"))
-    store.ingest(directory)
-    assert read(store, StoredJob, "train-a").started == TIMES["started"]
-
-
-def test_an_evaluation_keeps_its_details(store, tmp_path):
-    """What the evaluation said of itself comes back as it was written."""
-    said = {"details": {"restarts": [1, 2]}}
-    store.ingest(write_evaluate(tmp_path, "a", [True, False], params={"steps": 20}, checkpoint="last", **said))
-    stored = read(store, StoredEvaluation, "evaluate-a")
-    assert {"details": stored.details} == said
-    assert (stored.train_id, stored.checkpoint, stored.attack) == ("train-a", "last", "pgd-20")
-    assert (stored.attack_params, stored.forwards) == ({"steps": 20}, 40)
-
-
-def test_storing_a_job_again_changes_nothing(store, tmp_path):
-    """Ingestion is idempotent, also when the directory has since been damaged: done is done."""
-    directory = write_evaluate(tmp_path, "a", [True, False, True])
-    assert store.ingest(directory)
-    before = long_form(store)
-    assert not store.ingest(directory)
-    (directory / "result.json").write_text("{")
-    assert not store.ingest(directory)
-    assert long_form(store).equals(before)
-
-
-def test_a_failure_is_replaced_by_the_next_outcome_and_a_success_by_none(store, tmp_path):
-    """Failed, failed again, done; then a stale failure from another machine does not undo it."""
-    directory = write_failure(tmp_path / "train-a", train_spec())
-    assert store.ingest(directory)
-    assert not store.ingest(directory)
-    (failed,) = jobs(store).to_dict("records")
-    assert (failed["state"], failed["error"], failed["log"]) == ("failed", "loss is nan", "log.txt")
-    later = "2026-01-03T00:00:00+00:00"
-    assert store.ingest(write_failure(directory, train_spec(), finished=later))
-    assert list(jobs(store).finished) == [later]
-    assert store.ingest(write_train(tmp_path, "a"))
-    assert list(jobs(store).state) == ["done"]
-    assert not store.ingest(write_failure(tmp_path / "elsewhere" / "train-a", train_spec(), finished=later))
-    assert list(jobs(store).state) == ["done"]
-
-
-def test_a_success_stored_while_a_failure_was_being_read_stays(store, tmp_path, monkeypatch):
-    """Another process wins the race between the look at the directory and the write."""
-    failed = write_failure(tmp_path / "elsewhere" / "train-a", train_spec())
-    read_job = results.directory.read_job
-
-    def read_slowly(directory):
-        job = read_job(directory)
-        monkeypatch.undo()
-        assert Store.open(tmp_path / "harness.db").ingest(write_train(tmp_path, "a"))
-        return job
-
-    monkeypatch.setattr(results.directory, "read_job", read_slowly)
-    assert not store.ingest(failed)
-    assert list(jobs(store).state) == ["done"]
-
-
-def test_a_success_counts_before_a_failure_left_beside_it(store, tmp_path):
-    """A worker killed between writing result.json and removing failure.json has succeeded."""
-    directory = write_train(tmp_path, "a")
-    store.ingest(write_failure(directory, train_spec()))
-    assert list(jobs(store).state) == ["done"]
 
 
 DAMAGE = {
@@ -249,35 +148,6 @@ def test_a_directory_must_bear_its_jobs_name(store, tmp_path):
     directory = write_train(tmp_path, "a").rename(tmp_path / "train-b")
     with pytest.raises(HarnessError, match=r"result\.json is of job train-a"):
         store.ingest(directory)
-
-
-def test_a_broken_transaction_leaves_nothing_behind(store, tmp_path):
-    """An epoch that the database refuses takes its job with it."""
-    with sqlite3.connect(tmp_path / "harness.db") as connection:
-        connection.execute(
-            "CREATE TRIGGER stop BEFORE INSERT ON epochs WHEN NEW.epoch = 3 BEGIN SELECT RAISE(ABORT, 'no'); END"
-        )
-    connection.close()
-    with pytest.raises(Exception, match="no"):
-        store.ingest(write_train(tmp_path, "a"))
-    with store.reading() as session:
-        assert session.scalars(select(StoredJob)).all() == []
-
-
-def test_a_whole_workspace_is_stored_past_its_broken_jobs(store, tmp_path):
-    """Each directory is counted once; the broken are reported, work in progress and strangers are let be."""
-    root = write_workspace(tmp_path / "jobs", trainings=2)
-    write_failure(root / "train-f", train_spec("mart"))
-    write_spec(root / "train-running", train_spec())
-    (root / "evaluate-0-0-fgsm" / "result.json").write_text("{")
-    (root / "notes").mkdir()
-    (root / "train.lock").touch()
-    first = store.ingest_all(root)
-    assert (first.done, first.failed, first.unchanged, first.unfinished) == (7, 1, 0, 1)
-    assert len(first.broken) == 1
-    assert "evaluate-0-0-fgsm/result.json is damaged" in first.broken[0]
-    second = store.ingest_all(root)
-    assert second == Ingested(unchanged=8, unfinished=1, broken=first.broken)
 
 
 def test_a_jobs_root_that_is_no_directory_is_an_error(store, tmp_path):

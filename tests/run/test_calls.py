@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from results_jobs import write_train
 
 from harness.run import calls
 from harness.run.workspace import Workspace
+from results.store import Store
 
 WORDS = {"methods": ["pgd-at"], "seeds": [0]}
 
@@ -37,10 +39,11 @@ def remembered(tmp_path):
     for job in ("train-1", "evaluate-1"):
         done(here, job)
     here.reports.mkdir()
-    here.database.write_text("rows")
     report = here.reports / "table.md"
     report.write_text("table")
-    calls.remember(here, "key", ["train-1", "evaluate-1"], {"evaluate-1"}, [report], "in words")
+    calls.remember(
+        here, "key", ["train-1", "evaluate-1"], {"evaluate-1"}, [report], "in words", Store.open(here.database)
+    )
     return here
 
 
@@ -88,7 +91,7 @@ def test_a_call_that_is_done_is_recalled_as_it_was(tmp_path):
     here = remembered(tmp_path)
     found = calls.recall(here, "key")
     assert (found.jobs, found.evaluated, found.description) == (["train-1", "evaluate-1"], ["evaluate-1"], "in words")
-    assert calls.is_current(here, found)
+    assert calls.is_current(here, found, Store.open(here.database))
     assert calls.recall(here, "another") is None
 
 
@@ -113,9 +116,13 @@ def test_a_damaged_file_is_as_good_as_none(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [lambda here: here.database.write_text("other rows"), lambda here: (here.reports / "table.md").unlink()]
+    "change",
+    [
+        lambda here: Store.open(here.database).ingest(write_train(here.root, "b")),
+        lambda here: (here.reports / "table.md").unlink(),
+    ],
 )
 def test_reports_are_written_again_where_they_or_the_database_changed(tmp_path, change):
     here = remembered(tmp_path)
     change(here)
-    assert not calls.is_current(here, calls.recall(here, "key"))
+    assert not calls.is_current(here, calls.recall(here, "key"), Store.open(here.database))

@@ -13,7 +13,8 @@ from harness.evaluation import features
 from results.errors import HarnessError
 from results.layout import WorkspaceFiles
 from results.lookups import stored_features
-from results.store import Store, rebuild
+from results.rebuild import rebuild
+from results.store import Store
 
 WORDS = ("--methods", "natural", "--attacks", "fgsm", "--checkpoints", "best", "--epochs", 1, "--test-examples", 40)
 

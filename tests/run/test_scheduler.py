@@ -177,14 +177,16 @@ def test_worker_processes_report_failures_and_go_on(tmp_path, digits):
 
 
 @pytest.mark.slow
-def test_two_schedulers_on_one_workspace_share_the_work(tmp_path):
+@pytest.mark.parametrize("place", ["file", "postgres"], indirect=True)
+def test_two_schedulers_on_one_workspace_share_the_work(tmp_path, place):
     """One of them in another process: both end with everything, and each job's log shows exactly one run of it."""
-    command = [sys.executable, shared_work.__file__, tmp_path]
+    command = [sys.executable, shared_work.__file__, tmp_path, place]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
-        found = shared_work.work(tmp_path, other.stdout.readline)
+        found = shared_work.work(tmp_path, place, other.stdout.readline)
         assert other.communicate(timeout=120)[0].split() == ["4", "0"]
     assert found == [4, 0]
     logs = list(tmp_path.glob("jobs/*/log.txt"))
     assert len(logs) == 4
     assert all(len(log.read_text().splitlines()) == 1 for log in logs)
+    assert sorted(jobs(Store.open(place)).id) == sorted(log.parent.name for log in logs)
