@@ -43,3 +43,23 @@ def test_a_password_is_not_typed(tmp_path, monkeypatch):
     monkeypatch.setenv("HARNESS_STORE", url)
     said = harness("results", "-w", tmp_path, code=2)
     assert "me:***@127.0.0.1:9/db cannot be used" in said
+
+
+def test_results_are_merged_and_checked(tmp_path):
+    """Exit code 1 where something stays out or is wrong."""
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    for place, seed in ((ours, 0), (theirs, 1)):
+        write_workspace(place / "jobs", seed, trainings=1)
+        for name in ("best", "last"):
+            (place / "jobs" / f"train-{seed}-0" / f"{name}.safetensors").touch()
+        harness("results", "rebuild", "-w", place)
+    assert f"4 jobs of {theirs} joined {ours}/harness.db, 0 are the same" in harness(
+        "results", "merge", theirs, "-w", ours
+    )
+    assert "no problems" in harness("results", "-w", ours, "check")
+    (theirs / "jobs" / "train-1-0" / "history.jsonl").write_text("{}")
+    assert "skipped: " in harness("results", "merge", theirs, "-w", ours, code=1)
+    (ours / "jobs" / "train-1-0" / "best.safetensors").unlink()
+    said = harness("results", "check", "-w", ours, code=1)
+    assert "best.safetensors is missing: copy it from elsewhere" in said
+    assert "1 problem\n" in said

@@ -5,20 +5,13 @@ import sqlite3
 
 import pytest
 from pandas.testing import assert_frame_equal
-from results_jobs import jobs, train_spec, write_evaluate, write_train, write_workspace
+from results_jobs import assert_same, jobs, train_spec, write_evaluate, write_train, write_workspace
 
 from results.errors import HarnessError
 from results.lookups import missing_trainings
-from results.queries import history, long_form
+from results.queries import long_form
 from results.rebuild import rebuild
 from results.store import Store
-
-
-def assert_same(first, second):
-    """Every frame that the two stores answer with is equal."""
-    for query in (long_form, history, jobs):
-        assert_frame_equal(query(first), query(second))
-        assert len(query(first)) > 0
 
 
 def test_a_rebuilt_database_equals_the_original(tmp_path):

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.testing import assert_frame_equal
 from sqlalchemy import select
 
+from results.queries import history, long_form
 from results.schema import StoredJob
 from results.store import Store
 
@@ -160,3 +162,10 @@ def jobs(store: Store) -> pd.DataFrame:
         found = session.scalars(select(StoredJob).order_by(StoredJob.finished, StoredJob.id)).all()
         columns = ("id", "kind", "state", "method", "started", "finished", "device", "code", "error", "log")
         return pd.DataFrame([{name: getattr(job, name) for name in columns} for job in found], columns=list(columns))
+
+
+def assert_same(first: Store, second: Store) -> None:
+    """Every frame that the two stores answer with is equal."""
+    for query in (long_form, history, jobs):
+        assert_frame_equal(query(first), query(second))
+        assert len(query(first)) > 0
