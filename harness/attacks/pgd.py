@@ -13,6 +13,7 @@ from harness.api.threat import Threat
 from harness.attacks.fields import require_positive
 from harness.attacks.losses import cross_entropy
 from harness.attacks.search.criterion import Criterion
+from harness.attacks.search.found import Found
 from harness.attacks.search.survivors import Survivors
 from harness.compute.gradients import input_gradient
 from harness.compute.modes import ending_exactly, evaluating, frozen
@@ -78,22 +79,25 @@ def projected_ascent(
         ``x_adv`` (N, ...), the first iterate that fools the model or the last one, and ``fooled``, bool (N,).
     """
     size = step_size or threat.eps / 4
-    result, rows = threat.project(start, x).detach(), torch.arange(len(x), device=x.device)
+    x_adv = threat.project(start, x).detach()
     with evaluating(model), frozen(model), ending_exactly(steps, x.device) as at_step:
         criterion = Criterion(model, x)
+        found = Found(x_adv, lambda images, rows: criterion.confirms(images, y[rows]))
+        rows = found.everyone
         for k in range(steps + 1):
             at_step(k)
-            x_adv = result[rows].requires_grad_(k < steps)
+            images = x_adv.requires_grad_(k < steps)
             with torch.set_grad_enabled(k < steps):
-                logits = model(x_adv)
+                logits = model(images)
                 climbed = loss(logits, y[rows]).sum()
-            standing = ~criterion.fooled(x_adv.detach(), y[rows], logits)
+            x_adv = images.detach()
+            found.note(rows, x_adv, criterion.claim(x_adv, y[rows], logits))
             if k < steps:
-                gradient = input_gradient(climbed, x_adv)[standing]
-                result[rows[standing]] = threat.step(x_adv.detach()[standing], gradient, x[rows[standing]], size)
-            rows = rows[standing]
+                x_adv = threat.step(x_adv, input_gradient(climbed, images), x[rows], size)
+            if found.due:
+                standing = found.standing(rows)
+                rows, x_adv = rows[standing], x_adv[standing]
             if not len(rows):
                 break
-    fooled = torch.ones(len(x), dtype=torch.bool, device=x.device)
-    fooled[rows] = False
-    return result, fooled
+        found.leave(rows, x_adv)
+    return found.x_adv, found.fooled

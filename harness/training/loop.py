@@ -170,7 +170,7 @@ class _Run:
     def _validate(self) -> tuple[float, float]:
         """Natural and PGD accuracy on the validation split, from the same random start in every epoch."""
         draws = generator(self.spec.seed, "validation", device=self.device)
-        model, natural, robust = self.kept_model, 0, 0
+        model, counts = self.kept_model, torch.zeros(2, dtype=torch.long, device=self.device)
         for images, labels in zip(*(torch.split(part, VALIDATION_BATCH) for part in self.validation), strict=True):
             x = to_float(images)
             start = self.threat.random_start(x, draws)
@@ -185,8 +185,8 @@ class _Run:
                 )
                 with torch.no_grad():
                     right = model(x).argmax(1) == labels
-                    natural += int(right.sum())
-                    robust += int((right & (model(x_adv).argmax(1) == labels)).sum())
+                    counts += torch.stack([right.sum(), (right & (model(x_adv).argmax(1) == labels)).sum()])
+        natural, robust = counts.tolist()
         count = max(len(self.validation[1]), 1)
         return natural / count, robust / count
 

@@ -17,6 +17,7 @@ from harness.attacks.losses import cross_entropy, dlr
 from harness.attacks.reference import quiet
 from harness.attacks.search.apgd import apgd
 from harness.attacks.search.criterion import Criterion
+from harness.attacks.search.found import Claim
 from harness.attacks.search.searches import Searches
 from harness.attacks.search.survivors import Survivors
 from harness.compute.modes import evaluating, frozen
@@ -29,7 +30,7 @@ def objective(model, y, loss, *, judge=True):
     def both(x_adv, rows):
         logits = model(x_adv)
         fooled = (logits.argmax(1) != y[rows]) & judge
-        return loss(logits, y[rows]), fooled
+        return loss(logits, y[rows]), Claim(fooled)
 
     return both
 
@@ -105,7 +106,7 @@ def test_the_first_iterate_that_fools_is_kept_while_the_others_go_on():
 
     def judged(x_adv, rows):
         seen.append(x_adv.detach().clone())
-        return -(x_adv - 0.55).abs().flatten(1).sum(1), (rows == 0) & (len(seen) >= 3)
+        return -(x_adv - 0.55).abs().flatten(1).sum(1), Claim((rows == 0) & (len(seen) >= 3))
 
     x_adv, fooled = apgd(judged, x, threat, start=x - 0.1, steps=50)
     assert fooled.tolist() == [True] + 7 * [False]
@@ -120,7 +121,7 @@ def test_nothing_is_done_once_every_example_has_fallen():
 
     def judged(x_adv, rows):
         looks.append(len(rows))
-        return x_adv.flatten(1).sum(1), rows < len(looks)
+        return x_adv.flatten(1).sum(1), Claim(rows < len(looks))
 
     assert apgd(judged, x, threat, start=x, steps=50)[1].all()
     assert looks == [2, 1]

@@ -2,7 +2,7 @@
 
 import torch
 from defended import Behind, Coin, Recorder
-from oracles import linear_case, untrained
+from oracles import fooled, linear_case, untrained
 
 from harness.api.threat import Threat
 from harness.attacks.search.criterion import Criterion
@@ -18,17 +18,17 @@ def test_an_honest_model_is_asked_again_about_successes_alone():
     assert (criterion.classes, criterion.repeats, count().forwards) == (10, 1, 2 * 16)
     logits = model(x)
     with counting(model) as count:
-        assert not criterion.fooled(x, y, logits).any()
+        assert not fooled(criterion, x, y, logits).any()
         assert count().forwards == 0
-        assert criterion.fooled(x, (y + 1) % 10, logits).all()
+        assert fooled(criterion, x, (y + 1) % 10, logits).all()
         assert count().forwards == len(x)
 
 
 def test_a_success_is_believed_when_a_question_without_a_gradient_confirms_it():
     model, x, y = untrained()
     criterion, lies = Criterion(model, x), -model(x)
-    assert not criterion.fooled(x, y, lies).any()
-    assert criterion.fooled(x, y, lies.detach()).all()
+    assert not fooled(criterion, x, y, lies).any()
+    assert fooled(criterion, x, y, lies.detach()).all()
 
 
 def test_a_random_model_is_asked_five_times():
@@ -37,7 +37,7 @@ def test_a_random_model_is_asked_five_times():
     assert criterion.repeats == 5
     logits, nobodys = model(CASE.x), torch.full_like(CASE.y, 5)
     model.seen.clear()
-    assert criterion.fooled(CASE.x, nobodys, logits).all()
+    assert fooled(criterion, CASE.x, nobodys, logits).all()
     assert len(model.seen) == 4  # the logits were the first answer
 
 
@@ -48,5 +48,5 @@ def test_an_answer_for_whoever_wants_a_gradient_is_not_believed():
     assert criterion.repeats == 1
     decoy = model(images)
     assert (decoy.argmax(1) != CASE.y).all()
-    assert not criterion.fooled(images, CASE.y, decoy).any()
-    assert not criterion.fooled(images, CASE.y).any()
+    assert not fooled(criterion, images, CASE.y, decoy).any()
+    assert not fooled(criterion, images, CASE.y).any()

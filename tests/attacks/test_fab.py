@@ -11,6 +11,7 @@ from scipy.optimize import linprog
 from harness.api.threat import Threat
 from harness.attacks.losses import difference, ranked
 from harness.attacks.search.fab import fab, to_hyperplane
+from harness.attacks.search.found import Claim
 
 
 def planes(count=50, size=12, seed=0):
@@ -75,7 +76,7 @@ def test_without_a_gradient_nothing_moves(norm):
 def towards(model, y, target, *, judge=True):
     def both(x_adv, rows):
         logits = model(x_adv)
-        return difference(logits, y[rows], target[rows]), (logits.argmax(1) != y[rows]) & judge
+        return difference(logits, y[rows], target[rows]), Claim((logits.argmax(1) != y[rows]) & judge)
 
     return both
 

@@ -10,6 +10,7 @@ from oracles import boxed_linf_case, linear_case, many_of_untrained, untrained
 from harness.api.threat import Threat
 from harness.attacks.losses import margin
 from harness.attacks.search import square_moves
+from harness.attacks.search.found import Claim
 from harness.attacks.search.square import square
 
 LINF = Threat("Linf", 0.05)
@@ -23,7 +24,7 @@ def attack(model, x, y, threat, *, queries=5000, seed=0):
         seen.append(len(rows))
         with torch.no_grad():
             logits = model(x_adv)
-        return margin(logits, y[rows]), logits.argmax(1) != y[rows]
+        return margin(logits, y[rows]), Claim(logits.argmax(1) != y[rows])
 
     found = square(margins, x, threat, generator=torch.Generator().manual_seed(seed), queries=queries)
     return *found, sum(seen)

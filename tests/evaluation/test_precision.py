@@ -3,13 +3,14 @@
 import pytest
 import torch
 from defended import Behind, Recorder, offset
-from oracles import linear_case, many_of_untrained, run, untrained
+from oracles import fooled, linear_case, many_of_untrained, run, untrained
 from torch import nn
 
 from harness.api.threat import Threat
 from harness.attacks import resolve
 from harness.attacks.search.apgd import apgd
 from harness.attacks.search.criterion import Criterion
+from harness.attacks.search.found import Claim
 from harness.attacks.search.searches import Searches
 from harness.compute.memory import keep_freed_memory
 from harness.compute.modes import channels_last, computing_in, exact_float32, is_rough
@@ -45,7 +46,7 @@ def test_a_success_that_only_low_precision_sees_does_not_count():
     case = linear_case(Threat("Linf", 0.05), 2)
     with computing_in("bfloat16", CPU), torch.no_grad():
         assert (coarse(case.model)(case.x).argmax(1) != case.y).all()
-        assert not Criterion(coarse(case.model), case.x).fooled(case.x, case.y).any()
+        assert not fooled(Criterion(coarse(case.model), case.x), case.x, case.y).any()
 
 
 @pytest.mark.parametrize("name", ["pgd-20", "cw", "adaptive"])
@@ -103,7 +104,7 @@ def test_auto_pgd_ends_with_a_search_in_float32_from_its_best_iterates():
 
     def objective(x_adv, rows):
         seen.append((is_rough(CPU), x_adv.detach().clone()))
-        return -((x_adv - 0.53) ** 2).flatten(1).sum(1), torch.zeros(len(x_adv), dtype=torch.bool)
+        return -((x_adv - 0.53) ** 2).flatten(1).sum(1), Claim(torch.zeros(len(x_adv), dtype=torch.bool))
 
     with computing_in("bfloat16", CPU):
         apgd(objective, x, threat, start=x, steps=50)

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from harness.api.attack import Attack, Proposal, Views
 from harness.api.threat import Threat
+from harness.attacks.search.criterion import Criterion
+from harness.attacks.search.found import Found
 
 SHAPE = (1, 6, 6)
 PIXELS = 36
@@ -80,6 +82,14 @@ def boxed_linf_case(threat: Threat, *, count: int = 200, seed: int = 0) -> Case:
 def run(attack: Attack, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, views: Views | None = None) -> Tensor:
     """The attack's proposal, with randomness fixed."""
     return Proposal.of(attack(model, x, y, threat, generator=torch.Generator().manual_seed(0), views=views or {})).x_adv
+
+
+def fooled(criterion: Criterion, x: Tensor, y: Tensor, logits: Tensor | None = None) -> Tensor:
+    """Which of images (M, ...) with labels (M,) a search counts as found, asking as it does: bool (M,)."""
+    found = Found(x, lambda images, rows: criterion.confirms(images, y[rows]))
+    found.note(found.everyone, x, criterion.claim(x, y, logits))
+    found.leave(found.everyone, x)
+    return found.fooled
 
 
 def untrained() -> tuple[nn.Sequential, Tensor, Tensor]:

@@ -1,15 +1,18 @@
 """The real code paths on the best device there is: on a GPU machine these are the first tests to run."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from oracles import LABELS, MARGINS, Threshold, constant_images
+from synchronising import SEARCHES, watch
 from training_runs import history_of
 
 import harness
 from harness.api.method import Step, methods
 from harness.api.model import Inputs
+from harness.attacks.search import found, square_moves
 from harness.training.loop import train
 from results.layout import JobFiles
 
@@ -43,6 +46,19 @@ def test_a_step_never_waits_for_the_gpu(method):
     try:
         torch.cuda.set_sync_debug_mode("error")
         trained.loss(model, x, y, harness.Threat("Linf", 8 / 255, 0.007), step).total.backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.skipif(DEVICE.type == "cpu", reason="PyTorch reports waiting for a GPU alone")
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
+@pytest.mark.parametrize("name", SEARCHES)
+def test_no_step_of_a_search_waits_for_the_gpu(name, norm, monkeypatch):
+    """As ``tests/attacks/test_synchronisation.py`` shows on any device; in one long block of steps."""
+    for module in (found, square_moves):
+        monkeypatch.setattr(module, "block", lambda _: 1000)
+    try:
+        watch(name, norm, DEVICE, partial(torch.cuda.set_sync_debug_mode, "error"))
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from harness.api.threat import Threat
 from harness.attacks.losses import cross_entropy
 from harness.attacks.search.apgd import apgd
+from harness.attacks.search.found import Claim
 from harness.compute.modes import evaluating, frozen
 from harness.compute.passes import counting
 from harness.evaluation.verify import still_correct
@@ -22,10 +23,10 @@ from harness.views.survey import foretold
 def standing(model, view, x, y, threat=THREAT, steps=50) -> Tensor:
     """What the model still gets right after APGD on the view, each iterate judged by the model; bool (N,)."""
 
-    def objective(x_adv: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def objective(x_adv: Tensor, rows: Tensor) -> tuple[Tensor, Claim]:
         with torch.no_grad():
             fooled = model(x_adv.detach()).argmax(1) != y[rows]
-        return cross_entropy(view(x_adv), y[rows]), fooled
+        return cross_entropy(view(x_adv), y[rows]), Claim(fooled)
 
     start = threat.random_start(x, torch.Generator().manual_seed(0))
     with evaluating(view), frozen(view):

@@ -5,18 +5,18 @@ Croce & Hein 2020, "Reliable evaluation of adversarial robustness", https://arxi
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from harness.api.threat import Threat
+from harness.attacks.search.found import Claim, Confirm, Found, shaped
 from harness.compute.gradients import input_gradient
 from harness.compute.modes import exact_float32, exact_steps
 
-# x_adv (M, ...) and the positions (M,) of its examples in the batch, to their loss (M,) and whether the model that is
-# under attack is fooled, bool (M,).
-Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+# x_adv (M, ...) and the positions (M,) of its examples in the batch, to their loss (M,) and which of them seem to fool
+# the model that is under attack.
+Objective = Callable[[Tensor, Tensor], tuple[Tensor, Claim]]
 
 _MOMENTUM = 0.75
 _PROGRESS = 0.75
@@ -53,6 +53,7 @@ def apgd(
     start: Tensor,
     steps: int = 100,
     group: Tensor | None = None,
+    confirm: Confirm | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Raise the objective's loss from ``start``, each example with its own step size (initially 2 eps).
 
@@ -60,52 +61,39 @@ def apgd(
     iterate of highest loss. The objective need not differentiate the model that it judges by: it may follow a
     stand-in. Modes and frozen parameters are the caller's business. ``group`` (N,) numbers the examples that are
     tries at the same image: once one of them has fooled the model, the others drop out too, with no result of their
-    own. In low precision the last tenth of the steps is a search of its own in float32, from the best iterates and
-    with large steps again.
+    own. ``confirm`` is asked about doubtful claims. In low precision the last tenth of the steps is a search of its own
+    in float32, from the best iterates and with large steps again.
 
     Returns:
         ``x_adv`` (N, ...) in the ball and in [0, 1], and ``fooled``, bool (N,).
     """
-    found = _Found(threat.project(start, x).detach().clone(), torch.zeros(len(x), dtype=torch.bool, device=x.device))
-    group = torch.arange(len(x), device=x.device) if group is None else group
-    exact = exact_steps(steps, x.device)
-    _ascend(objective, x, threat, found, steps - exact, group)
+    found, exact = Found(threat.project(start, x), confirm, group), exact_steps(steps, x.device)
+    _ascend(objective, x, threat, found, steps - exact)
     if exact:
         with exact_float32(x.device):
-            _ascend(objective, x, threat, found, exact, group)
+            _ascend(objective, x, threat, found, exact)
     return found.x_adv, found.fooled
 
 
-class _Found(NamedTuple):
-    """What each of the N examples has come to, and whether that fools the model."""
-
-    x_adv: Tensor
-    fooled: Tensor
-
-
-def _ascend(objective: Objective, x: Tensor, threat: Threat, found: _Found, steps: int, group: Tensor) -> None:
+def _ascend(objective: Objective, x: Tensor, threat: Threat, found: Found, steps: int) -> None:
     """Go on from what was found, for every example of whose group none has fooled the model."""
-    fallen = torch.zeros_like(found.fooled)
-    fallen[group[found.fooled]] = True
 
     def look(x_adv: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        loss, gradient, caught = _evaluate(objective, x_adv, rows)
-        first = caught & ~found.fooled[rows]
-        found.x_adv[rows[first]] = x_adv[first]
-        found.fooled[rows[first]] = True
-        fallen[group[rows[first]]] = True
+        loss, gradient, claim = _evaluate(objective, x_adv, rows)
+        found.note(rows, x_adv, claim)
         return loss, gradient
 
-    rows = (~fallen[group]).nonzero().flatten()
+    rows = found.standing(found.everyone)
     if not len(rows):
         return
     x_adv = found.x_adv[rows]
     state = _initial(rows, x[rows], x_adv, *look(x_adv, rows), threat.eps)
     checkpoints, since = _checkpoints(steps), 0
     for k in range(1, steps + 1):
-        standing = ~fallen[group[state.rows]]
-        if standing.sum() <= _KEEP * len(standing):
-            state = state.keep(standing)
+        if found.due:
+            standing = found.standing(state.rows)
+            if len(standing) <= _KEEP * len(state.rows):
+                state = state.keep(standing)
         if not len(state.rows):
             break
         _move(state, threat, 1.0 if k == 1 else _MOMENTUM)
@@ -114,16 +102,15 @@ def _ascend(objective: Objective, x: Tensor, threat: Threat, found: _Found, step
         if k in checkpoints:
             _adapt(state, since)
             since = 0
-    left = ~found.fooled[state.rows]
-    found.x_adv[state.rows[left]] = state.best[left]
+    found.leave(state.rows, state.best)
 
 
-def _evaluate(objective: Objective, x_adv: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _evaluate(objective: Objective, x_adv: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Claim]:
     with torch.enable_grad():
         x_adv = x_adv.detach().requires_grad_()
-        loss, fooled = objective(x_adv, rows)
+        loss, claim = objective(x_adv, rows)
         gradient = input_gradient(loss.sum(), x_adv)
-    return loss.detach().float(), gradient, fooled
+    return loss.detach().float(), gradient, claim
 
 
 def _initial(rows: Tensor, x: Tensor, x_adv: Tensor, loss: Tensor, gradient: Tensor, eps: float) -> _State:
@@ -134,10 +121,10 @@ def _initial(rows: Tensor, x: Tensor, x_adv: Tensor, loss: Tensor, gradient: Ten
         previous=x_adv,
         gradient=gradient,
         loss=loss,
-        best=x_adv.clone(),
-        best_gradient=gradient.clone(),
-        best_loss=loss.clone(),
-        checked_loss=loss.clone(),
+        best=x_adv,
+        best_gradient=gradient,
+        best_loss=loss,
+        checked_loss=loss,
         rises=torch.zeros_like(loss),
         halved=torch.ones_like(loss, dtype=torch.bool),
         size=torch.full_like(loss, 2 * eps),
@@ -146,8 +133,7 @@ def _initial(rows: Tensor, x: Tensor, x_adv: Tensor, loss: Tensor, gradient: Ten
 
 def _move(state: _State, threat: Threat, momentum: float) -> None:
     """Equations 1 and 2 of the paper: a projected step, blended with the previous one."""
-    size = state.size.view(-1, *[1] * (state.x.dim() - 1))
-    target = threat.project(state.x_adv + size * threat.direction(state.gradient), state.x)
+    target = threat.project(state.x_adv + shaped(state.size, state.x) * threat.direction(state.gradient), state.x)
     blend = momentum * (target - state.x_adv) + (1 - momentum) * (state.x_adv - state.previous)
     state.previous, state.x_adv = state.x_adv, threat.project(state.x_adv + blend, state.x)
 
@@ -156,9 +142,10 @@ def _record(state: _State, loss: Tensor, gradient: Tensor) -> None:
     state.rises += loss > state.loss
     state.loss, state.gradient = loss, gradient
     better = loss > state.best_loss
-    state.best[better] = state.x_adv[better]
-    state.best_gradient[better] = gradient[better]
-    state.best_loss[better] = loss[better]
+    state.best_loss = torch.where(better, loss, state.best_loss)
+    better = shaped(better, gradient)
+    state.best = torch.where(better, state.x_adv, state.best)
+    state.best_gradient = torch.where(better, gradient, state.best_gradient)
 
 
 def _adapt(state: _State, since: int) -> None:
@@ -166,10 +153,10 @@ def _adapt(state: _State, since: int) -> None:
     stuck = ~state.halved & (state.checked_loss >= state.best_loss)
     halve = (state.rises <= _PROGRESS * since) | stuck
     state.size = torch.where(halve, state.size / 2, state.size)
-    shaped = halve.view(-1, *[1] * (state.x.dim() - 1))
-    state.x_adv = torch.where(shaped, state.best, state.x_adv)
-    state.gradient = torch.where(shaped, state.best_gradient, state.gradient)
-    state.halved, state.checked_loss = halve, state.best_loss.clone()
+    back = shaped(halve, state.x)
+    state.x_adv = torch.where(back, state.best, state.x_adv)
+    state.gradient = torch.where(back, state.best_gradient, state.gradient)
+    state.halved, state.checked_loss = halve, state.best_loss
     state.rises = torch.zeros_like(state.rises)
 
 

@@ -12,6 +12,7 @@ from harness.api.threat import Threat
 from harness.attacks.losses import cross_entropy, difference, margin, targeted_dlr
 from harness.attacks.search.apgd import apgd
 from harness.attacks.search.criterion import Criterion
+from harness.attacks.search.found import Claim
 from harness.attacks.search.survivors import Survivors
 from harness.compute.gradients import Look
 from harness.compute.modes import evaluating, frozen
@@ -85,14 +86,18 @@ class _Search:
         """Auto-PGD from a random start on ``loss`` of logits, labels and, if there is any, the ``target`` (N,)."""
         left = self.survivors.left
 
-        def objective(x_adv: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        def objective(x_adv: Tensor, rows: Tensor) -> tuple[Tensor, Claim]:
             logits, labels, places = self.criterion.model(x_adv), y[rows], left[rows]
             distance = -margin(logits.detach().float(), labels)
             self.margin[places] = torch.fmin(self.margin[places], distance)  # a NaN is no margin
             aims = () if target is None else (target[places],)
-            return loss(logits.float(), labels, *aims), self.criterion.fooled(x_adv, labels, logits)
+            return loss(logits.float(), labels, *aims), self.criterion.claim(x_adv, labels, logits)
 
-        return apgd(objective, x, self.threat, start=self.threat.random_start(x, self.generator), steps=steps)
+        def confirm(x_adv: Tensor, rows: Tensor) -> Tensor:
+            return self.criterion.confirms(x_adv, y[rows])
+
+        start = self.threat.random_start(x, self.generator)
+        return apgd(objective, x, self.threat, start=start, steps=steps, confirm=confirm)
 
 
 def _towards(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:

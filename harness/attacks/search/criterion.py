@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from harness.attacks.search.found import Claim
 from harness.compute.modes import exact_float32, is_rough
 
 PROBE = 16  # images that show whether the forward pass is random
@@ -25,24 +26,27 @@ class Criterion:
         self.classes = first.shape[1]
         self.repeats = 1 if _same(first, second) else _REPEATS
 
-    def fooled(self, x_adv: Tensor, y: Tensor, logits: Tensor | None = None) -> Tensor:
-        """Whether images (M, C, H, W) with labels (M,) are misclassified, bool (M,); ``logits`` if known already.
+    def claim(self, x_adv: Tensor, y: Tensor, logits: Tensor | None = None) -> Claim:
+        """Which of the images (M, C, H, W) with labels (M,) seem to be misclassified; ``logits`` if known already.
 
-        Those that come with a gradient are no more than a claim, which another question confirms.
+        What comes with a gradient, or in low precision, is doubtful.
         """
         with torch.no_grad():
             wrong = (self.model(x_adv.detach()) if logits is None else logits).argmax(1) != y
             for _ in range(self.repeats - 1):
                 self._ask_again(x_adv, y, wrong)
-            claimed = self.repeats == 1 and logits is not None and logits.requires_grad
-            if claimed or is_rough(x_adv.device):
-                with exact_float32(x_adv.device):
-                    self._ask_again(x_adv, y, wrong)
+        differentiated = self.repeats == 1 and logits is not None and logits.requires_grad
+        return Claim(wrong, differentiated or is_rough(x_adv.device))
+
+    def confirms(self, x_adv: Tensor, y: Tensor) -> Tensor:
+        """Whether images (M, C, H, W) with labels (M,) are misclassified in float32, with no gradient: bool (M,)."""
+        with torch.no_grad(), exact_float32(x_adv.device):
+            wrong: Tensor = self.model(x_adv.detach()).argmax(1) != y
         return wrong
 
     def _ask_again(self, x_adv: Tensor, y: Tensor, wrong: Tensor) -> None:
-        if bool(wrong.any()):
-            wrong[wrong.clone()] = self.model(x_adv[wrong].detach()).argmax(1) != y[wrong]
+        if len(asked := wrong.nonzero().flatten()):
+            wrong[asked] = self.model(x_adv[asked].detach()).argmax(1) != y[asked]
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

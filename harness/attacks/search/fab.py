@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from harness.api.threat import Threat
+from harness.attacks.search.found import Claim, Confirm, Found, shaped
 from harness.compute.gradients import input_gradient
 from harness.compute.modes import ending_exactly
 
 # x_adv (M, C, H, W) and the positions (M,) of its examples in the batch, to the difference (M,) between the logit
-# of the target and that of the label, and whether the model is fooled, bool (M,).
-Difference = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+# of the target and that of the label, and which of them seem to fool the model.
+Difference = Callable[[Tensor, Tensor], tuple[Tensor, Claim]]
 
 _OVERSHOOT = 1.05
 _TOWARDS_ORIGINAL = 0.1
@@ -23,20 +24,26 @@ _TINY = 1e-12
 
 
 def fab(
-    difference: Difference, x: Tensor, threat: Threat, *, steps: int = 100, group: Tensor | None = None
+    difference: Difference,
+    x: Tensor,
+    threat: Threat,
+    *,
+    steps: int = 100,
+    group: Tensor | None = None,
+    confirm: Confirm | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Step onto the linearised boundary ``difference = 0``, again and again, drawn back to ``x``.
 
     An example that is fooled within the ball drops out, and with it the other tries at the same image: those of the
-    same number in ``group`` (N,). Where a GPU rounds to TF32 the last tenth of the steps is done in float32.
+    same number in ``group`` (N,). ``confirm`` is asked about doubtful claims. Where a GPU rounds to TF32 the last tenth
+    of the steps is done in float32.
 
     Returns:
         ``x_adv`` (N, C, H, W) in [0, 1], the images themselves where nothing was found in the ball; and ``fooled``,
         bool (N,).
     """
-    result, fooled = x.clone(), torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    rows, x_adv = torch.arange(len(x), device=x.device), x.clone()
-    group = rows if group is None else group
+    found = Found(x, confirm, group)
+    rows, x_adv = found.everyone, x.clone()
     with ending_exactly(steps, x.device) as at_step:
         for k in range(steps):
             if not len(rows):
@@ -45,16 +52,15 @@ def fab(
             value, gradient = _linearised(difference, x_adv, rows)
             x_adv = _step(x_adv, x[rows], value, gradient, threat)
             with torch.no_grad():
-                _, wrong = difference(x_adv, rows)
-            done = wrong & threat.contains(x[rows], x_adv)
+                _, claim = difference(x_adv, rows)
+            found.note(rows, x_adv, claim._replace(wrong=claim.wrong & threat.contains(x[rows], x_adv)))
             back = x[rows] + _BACKWARD * (x_adv - x[rows])
-            x_next = torch.where(wrong.view(-1, *[1] * (x.dim() - 1)), back, x_adv)
-            if bool(done.any()):
-                result[rows[done]], fooled[rows[done]] = x_adv[done], True
-                standing = ~torch.isin(group[rows], group[rows[done]])
-                rows, x_next = rows[standing], x_next[standing]
-            x_adv = x_next
-    return result, fooled
+            x_adv = torch.where(shaped(claim.wrong, x_adv), back, x_adv)
+            if found.due:
+                standing = found.standing(rows)
+                rows, x_adv = rows[standing], x_adv[standing]
+    found.leave(rows, x[rows])
+    return found.x_adv, found.fooled
 
 
 def _linearised(difference: Difference, x_adv: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from harness.attacks.losses import cross_entropy, difference, dlr, margin, ranke
 from harness.attacks.search.apgd import apgd
 from harness.attacks.search.criterion import Criterion
 from harness.attacks.search.fab import fab
+from harness.attacks.search.found import Claim, Confirm
 from harness.attacks.search.square import square
 from harness.compute.modes import computing_in
 
@@ -45,35 +46,47 @@ class Searches:
         aimed = is_aimed(followed)
         tries = self._tries(self.criterion.model if aimed else followed, x, y, ranks)
 
-        def objective(x_adv: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        def objective(x_adv: Tensor, rows: Tensor) -> tuple[Tensor, Claim]:
             labels, target = tries.y[rows], tries.target[rows]
             logits = followed(x_adv, target) if aimed else followed(x_adv)
             known = logits if followed is self.criterion.model else None
-            return _raised(loss, logits, labels, target), self.criterion.fooled(x_adv, labels, known)
+            return _raised(loss, logits, labels, target), self.criterion.claim(x_adv, labels, known)
 
-        start = self.threat.random_start(tries.x, self.generator)
-        return tries.best(*apgd(objective, tries.x, self.threat, start=start, steps=self.steps, group=tries.group))
+        found = apgd(
+            objective,
+            tries.x,
+            self.threat,
+            start=self.threat.random_start(tries.x, self.generator),
+            steps=self.steps,
+            group=tries.group,
+            confirm=self._confirm(tries.y),
+        )
+        return tries.best(*found)
 
     def boundary(self, x: Tensor, y: Tensor, *, ranks: Sequence[int]) -> tuple[Tensor, Tensor]:
         """FAB towards the boundaries with those classes, in float32: it follows the sign of a small difference."""
         tries = self._tries(self.criterion.model, x, y, ranks)
 
-        def towards(x_adv: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        def towards(x_adv: Tensor, rows: Tensor) -> tuple[Tensor, Claim]:
             logits, labels = self.criterion.model(x_adv), tries.y[rows]
-            return difference(logits, labels, tries.target[rows]), self.criterion.fooled(x_adv, labels, logits.detach())
+            return difference(logits, labels, tries.target[rows]), self.criterion.claim(x_adv, labels, logits.detach())
 
+        confirm = self._confirm(tries.y)
         with computing_in("float32", x.device):
-            return tries.best(*fab(towards, tries.x, self.threat, steps=self.steps, group=tries.group))
+            return tries.best(*fab(towards, tries.x, self.threat, steps=self.steps, group=tries.group, confirm=confirm))
 
     def random_squares(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Square on the margin."""
 
-        def margins(x_adv: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        def margins(x_adv: Tensor, rows: Tensor) -> tuple[Tensor, Claim]:
             with torch.no_grad():
                 logits = self.criterion.model(x_adv).float()
-            return margin(logits, y[rows]), self.criterion.fooled(x_adv, y[rows], logits)
+            return margin(logits, y[rows]), self.criterion.claim(x_adv, y[rows], logits)
 
-        return square(margins, x, self.threat, generator=self.generator)
+        return square(margins, x, self.threat, generator=self.generator, confirm=self._confirm(y))
+
+    def _confirm(self, y: Tensor) -> Confirm:
+        return lambda x_adv, rows: self.criterion.confirms(x_adv, y[rows])
 
     def _tries(self, model: nn.Module, x: Tensor, y: Tensor, ranks: Sequence[int]) -> "_Tries":
         if not ranks:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from harness.api.threat import Threat
+from harness.attacks.search.found import block, shaped
 
 Window = tuple[slice, slice]
 
@@ -28,12 +29,16 @@ class Moved(NamedTuple):
 
 
 class Moves(ABC):
-    """Proposals around images ``x`` (N, C, H, W); all examples share the random square, drawn on the CPU."""
+    """Proposals around images ``x`` (N, C, H, W); all examples share the random square, drawn on the CPU.
+
+    ``chooses``: which examples a square may help is looked up for each, where no GPU has to be waited for.
+    """
 
     def __init__(self, threat: Threat, x: Tensor, generator: torch.Generator) -> None:
         self.threat, self.original = threat, x
         self.channels, self.height, self.width = x.shape[1:]
         self.generator = generator
+        self.chooses = block(x.device) == 1
         seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
         self.draws = torch.Generator().manual_seed(seed)
 
@@ -43,11 +48,11 @@ class Moves(ABC):
 
     @abstractmethod
     def propose(self, x_adv: Tensor, rows: Tensor, side: float) -> Moved:
-        """One square of about ``side`` pixels changed in ``x_adv[rows]``; without examples that it cannot help."""
+        """One square of about ``side`` pixels changed in ``x_adv[rows]``; maybe without examples it cannot help."""
 
     def settle(self, x_adv: Tensor, moved: Moved, better: Tensor) -> None:
         """Keep the proposals that are ``better``, bool (M,), in ``x_adv``."""
-        x_adv[moved.rows[better]] = moved.x[better]
+        x_adv[moved.rows] = torch.where(shaped(better, moved.x), moved.x, x_adv[moved.rows])
 
     @abstractmethod
     def forget(self) -> None:
@@ -97,9 +102,10 @@ class LinfMoves(Moves):
         if self.tried is not None:
             rows = rows[~self.tried[rows, key]]
         target = torch.stack([self.bounds[int(up), rows, channel, down, across] for channel, up in enumerate(ups)], 1)
-        changes = (x_adv[rows, :, down, across] != target).flatten(1).any(1)
-        if not bool(changes.all()):
-            rows, target = rows[changes], target[changes]
+        if self.chooses:
+            changes = (x_adv[rows, :, down, across] != target).flatten(1).any(1)
+            if not bool(changes.all()):
+                rows, target = rows[changes], target[changes]
         x = x_adv[rows]
         x[:, :, down, across] = target
         return Moved(x, rows, key)
@@ -115,9 +121,8 @@ class LinfMoves(Moves):
         """See :meth:`Moves.forget`."""
         squares = (self.height - self.side + 1) * (self.width - self.side + 1) * 2**self.channels
         shape = (len(self.original), squares)
-        self.tried = (
-            torch.zeros(shape, dtype=torch.bool, device=self.original.device) if squares <= _REMEMBERED else None
-        )
+        few = self.chooses and squares <= _REMEMBERED
+        self.tried = torch.zeros(shape, dtype=torch.bool, device=self.original.device) if few else None
 
 
 class L2Moves(Moves):
@@ -164,7 +169,7 @@ class L2Moves(Moves):
         bump = torch.cat([_pyramid(half, side), -_pyramid(side - half, side)]) if half else torch.ones(1, side)
         bump = bump / bump.norm()
         turned: Tensor = bump.T if self.uniform(1)[0] < 0.5 else bump
-        return turned.to(self.original)
+        return turned.to(self.original, non_blocking=True)
 
 
 def _pyramid(height: int, width: int) -> Tensor:
