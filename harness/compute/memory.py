@@ -1,12 +1,14 @@
 """What happens when memory runs out, and how a worker process holds it."""
 
 import ctypes
+import logging
 import sys
 from collections.abc import Callable
 from typing import TypeVar
 
 import torch
 
+log = logging.getLogger("harness")
 T = TypeVar("T")
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -48,12 +50,13 @@ def attempt(work: Callable[[], T], *kinds: type[Exception]) -> T | None:
 
 
 def fitting(work: Callable[[int], T], size: int) -> tuple[T, int]:
-    """``work(size)``, with half the size as often as memory runs out; and the size that it took."""
+    """``work(size)``, half the size as often as memory runs out, which is logged; and the size that it took."""
     while True:
         try:
             return work(size), size
         except Exception as error:
             if size == 1 or not ran_out(error):
                 raise
+        log.warning("memory ran out with %d images at once: trying %d", size, size // 2)
         size //= 2
         torch.cuda.empty_cache()  # does nothing where CUDA was not used

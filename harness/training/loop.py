@@ -5,6 +5,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from harness.compute.images import augment, to_float
 from harness.compute.modes import computing_in, evaluating, to_channels_last
 from harness.compute.randomness import generator, seeded
 from harness.datasets.holdout import hold_out
+from harness.training.memory import within_memory
 from harness.training.models import build_method, build_model
 from harness.training.schedules import learning_rate
 from results.layout import JobFiles
@@ -45,6 +47,7 @@ def train(spec: TrainSpec, data: Data, device: torch.device, files: JobFiles, re
 
     Raises:
         TrainingDiverged: if a term of the loss is not finite; the checkpoint of the last good epoch stays.
+        harness.training.memory.BatchTooLarge: if memory runs out; the message says how many images at once would fit.
     """
     run = _Run(spec, data, device, files)
     report({"epoch": run.epoch, "epochs": spec.protocol.epochs})
@@ -139,11 +142,7 @@ class _Run:
                 group["lr"] = learning_rate(self.protocol, progress)
             batch = order[index * self.batch_size : (index + 1) * self.batch_size]
             x = augment(to_float(images[batch]), self.protocol.augmentation, draws)
-            with computing_in(self.protocol.precision, self.device):
-                returned = self.method.loss(self.model, x, labels[batch], self.threat, Step(self.epoch, draws))
-            loss = _checked(self.spec.method.name, returned)
-            self.optimizer.zero_grad()
-            loss.total.backward()  # type: ignore[no-untyped-call]
+            loss = within_memory(partial(self._differentiate, x, labels[batch], Step(self.epoch, draws)), len(x))
             self.optimizer.step()
             if self.average:
                 self.average.update_parameters(self.model)
@@ -153,6 +152,15 @@ class _Run:
         means = {name: float(total) / self.steps for name, total in totals.items()}
         self._check_finite(means)
         return means
+
+    def _differentiate(self, x: Tensor, y: Tensor, step: Step, size: int) -> LossTerms:
+        """The loss on the first ``size`` images of a batch, and its gradient in the parameters."""
+        with computing_in(self.protocol.precision, self.device):
+            returned = self.method.loss(self.model, x[:size], y[:size], self.threat, step)
+        loss = _checked(self.spec.method.name, returned)
+        self.optimizer.zero_grad()
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        return loss
 
     def _check_finite(self, means: dict[str, float]) -> None:
         """Terms before the total, so that the message names the culprit; then what the last step did to the weights."""

@@ -71,9 +71,14 @@ class Small(Threshold):
         return super().forward(x)
 
 
-def test_a_batch_too_large_for_memory_is_halved():
-    x = constant_images(MARGINS)
-    assert torch.equal(judged(Small(), x, LABELS).verdicts, judged(Threshold(), x, LABELS).verdicts)
+def test_a_batch_too_large_for_memory_is_halved_aloud_and_once_for_all_that_follow(caplog):
+    x = constant_images(MARGINS).repeat(2, 1, 1, 1)
+    y = LABELS.repeat(2)
+    small = judged(Small(), x, y, batch_size=4)
+    assert torch.equal(small.verdicts, judged(Threshold(), x, y).verdicts)
+    assert [message for message in caplog.messages if "memory" in message] == [
+        "memory ran out with 4 images at once: trying 2"
+    ]
 
 
 class Broken(Threshold):

@@ -12,7 +12,9 @@ from training_runs import history_of
 from harness.api.errors import HarnessError
 from harness.api.method import LossTerms, Method, methods
 from harness.api.model import models
+from harness.compute.memory import ran_out
 from harness.training.loop import TrainingDiverged, train
+from harness.training.memory import BatchTooLarge
 from harness.training.models import build_model
 from results.layout import JobFiles
 
@@ -173,3 +175,23 @@ def test_the_history_has_every_term_of_the_loss(train_spec, digits, tmp_path):
     entry = history_of(tmp_path)[0]
     assert {"natural", "robust"} < entry["terms"].keys()
     assert 0 <= entry["validation_robust"] <= entry["validation_natural"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("holds", "message"), [(5, "4 fit: choose --set protocol.batch_size=4"), (0, "smaller --model")]
+)
+def test_a_batch_that_memory_does_not_hold_ends_with_one_that_it_does(holds, message, train_spec, digits, tmp_path):
+    @methods.add("greedy")
+    @dataclass(frozen=True, kw_only=True)
+    class Greedy(Method):
+        summary = "runs out of memory"
+
+        def loss(self, model, x, y, threat, step):
+            if len(x) > holds:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return LossTerms(F.cross_entropy(model(x), y))
+
+    with pytest.raises(BatchTooLarge, match=message) as raised:
+        run(train_spec("greedy", batch_size=16), digits, tmp_path)
+    assert "of 16 images" in str(raised.value)
+    assert ran_out(raised.value)  # so that it is tried again: another process may have held the memory
