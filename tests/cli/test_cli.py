@@ -287,7 +287,7 @@ def test_options_are_understood_and_explained():
         (["run", "--set", "trades.bate=1", "--methods", "trades"], "Did you mean 'beta'?"),
         (["run", "--eps", "eight"], "fraction such as 8/255 is a number), got 'eight'"),
         (["run", "--plugin", "nowhere.py"], "plugin file"),
-        (["run", "--executor", "cloud"], "unknown executor 'cloud'. Known: local, inline, slurm."),
+        (["run", "--executor", "cloud"], "unknown executor 'cloud'. Known: local, inline, slurm, dask."),
         (["run", "--slurm", "time=60"], "--slurm needs --executor slurm, not local"),
         (["status"], "harness run"),
         (["report"], "harness run"),
