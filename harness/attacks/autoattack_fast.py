@@ -19,7 +19,7 @@ from harness.attacks.fields import require_positive
 from harness.attacks.search.cascade import Cascade
 from results.audit import most_missed
 
-_NEARER, _NEAREST = 0.25, 0.025
+_NEARER, _NEAREST = 0.15, 0.04
 _AUDIT = 2
 _WHOLE, _SAMPLE = 2, 3  # the first round that is all of AutoAttack, and the one whose examples are a random sample
 
@@ -30,8 +30,8 @@ class AutoAttackFast:
     """A cascade, all of AutoAttack on survivors of low margin and on a random sample of the rest; a bound on the rest.
 
     1. Auto-PGD, 20 steps on the cross-entropy, then 30 and 20 towards the two nearest classes.
-    2. On the quarter of the survivors with the least margin, 60 steps towards each of the three nearest.
-    3. AutoAttack on the 2.5 % with the least margin: nearly all that it can still break lies there.
+    2. On the 15 % of the survivors with the least margin, 60 steps towards each of the three nearest.
+    3. AutoAttack on the 4 % with the least margin: nearly all that it can still break lies there.
     4. AutoAttack on ``audit`` random ones of the rest: by default twice the square root of their number, which
        bounds what may be missed about as tightly as that many test examples bound the accuracy itself.
     5. If any of these falls, AutoAttack on all that is left: what a masked model comes to.
