@@ -20,7 +20,7 @@ from results.names import NATURAL, WORST_CASE
 
 _MOST, _MOST_PANELS = 13, 16
 _FEWEST_STEPS = 3
-_LEVELS = {"autoattack": (0, (4, 2)), "adaptive": (0, (1, 1.5))}  # dashes
+_LEVELS = {"autoattack": (0, (4, 2)), "autoattack-fast": (0, (4, 1, 1, 1)), "adaptive": (0, (1, 1.5))}  # dashes
 
 
 def security_curve(table: Comparison, source: Source) -> Figure | None:
@@ -119,7 +119,9 @@ def steps_curve(whole: Comparison, source: Source) -> Figure | None:
         figure.supxlabel("steps of PGD", fontsize=8)
         figure.supylabel("accuracy (%)", fontsize=8)
         lines = [
-            Line2D([], [], color=DARK, linestyle=dashes, linewidth=1, label=name) for name, dashes in _LEVELS.items()
+            Line2D([], [], color=DARK, linestyle=dashes, linewidth=1, label=name)
+            for name, dashes in _LEVELS.items()
+            if any(name in row.cells for row in table.rows)
         ]
         legend(
             figure,

@@ -126,13 +126,15 @@ def test_costs_are_hours_where_they_are_known_else_passes():
 
 
 def test_steps_need_three_lengths_and_stand_beside_the_strong_attacks():
-    frame = results(["trades"], attacks=("natural", "pgd-100", "pgd-5", "pgd-20", "autoattack", "adaptive"))
-    curve, *levels = steps_curve(comparison(frame), source(frame)).axes[0].lines
+    frame = results(["trades"], attacks=("natural", "pgd-100", "pgd-5", "pgd-20", "autoattack-fast", "adaptive"))
+    figure = steps_curve(comparison(frame), source(frame))
+    curve, *levels = figure.axes[0].lines
+    assert [text.get_text() for text in figure.legends[0].texts] == ["PGD", "autoattack-fast", "adaptive"]
     assert list(curve.get_xdata()) == [5, 20, 100]
     assert list(curve.get_ydata()) == pytest.approx(
         [100 * standing(frame, "trades", f"pgd-{n}").mean() for n in (5, 20, 100)]
     )
-    expected = [100 * standing(frame, "trades", name).mean() for name in ("autoattack", "adaptive")]
+    expected = [100 * standing(frame, "trades", name).mean() for name in ("autoattack-fast", "adaptive")]
     assert [line.get_ydata()[0] for line in levels] == pytest.approx(expected)
     assert steps_curve(comparison(results(["trades"])), source(frame)) is None
 
