@@ -2,10 +2,8 @@
 
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,46 +12,70 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from results_jobs import by_attack, jobs, write_diagnose, write_evaluate, write_train
-from sqlalchemy import Column, Integer, MetaData, Table, create_engine
+from sqlalchemy import Column, Integer, MetaData, NullPool, Table, create_engine, inspect, select, text
 
+from results.directory import read_job
 from results.errors import HarnessError
 from results.migrations import HEAD
-from results.migrations.upgrade import config
-from results.queries import long_form
+from results.migrations.upgrade import config, known_revisions
+from results.queries import history, long_form
 from results.schema import Base
 from results.store import Store
 
 REPOSITORY = Path(__file__).parents[2]
+RELEASED = sorted(known_revisions())
+shared = pytest.mark.parametrize("place", ["file", "postgres"], indirect=True)
 
 
-def differences(path, metadata):
-    engine = create_engine(f"sqlite:///{path}")
+def engine_at(place):
+    return create_engine(place if "://" in str(place) else f"sqlite:///{place}", poolclass=NullPool)
+
+
+def differences(place, metadata):
+    engine = engine_at(place)
     with engine.connect() as connection:
         options = {"compare_type": True, "compare_server_default": True}
-        found = compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
-    engine.dispose()
-    return found
+        return compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
 
 
-def downgrade(path, revision):
-    engine = create_engine(f"sqlite:///{path}")
+def migrate(place, direction, revision):
+    engine = engine_at(place)
     with engine.begin() as connection:
         settings = config()
         settings.attributes["connection"] = connection
-        command.downgrade(settings, revision)
-    engine.dispose()
+        direction(settings, revision)
 
 
-def test_migrations_lead_from_nothing_to_the_models(tmp_path):
+def written_at(place, revision, directories):
+    """A database as the release with this schema left it: its tables, with what they hold of these jobs."""
+    migrate(place, command.upgrade, revision)
+    engine, tables = engine_at(place), MetaData()
+    tables.reflect(engine)
+    missing = {"warnings": []}  # what old tables must hold and new ones have not
+    with engine.begin() as connection, Store.open("sqlite://").reading() as session:
+        for directory in directories:
+            session.add(read_job(directory))
+        session.flush()
+        for table in Base.metadata.sorted_tables:
+            if table.name in tables.tables:
+                old = tables.tables[table.name]
+                rows = [{**missing, **row} for row in session.execute(select(table)).mappings()]
+                kept = [{name: row[name] for name in old.columns.keys() & row.keys()} for row in rows]
+                if kept:
+                    connection.execute(old.insert(), kept)
+
+
+@shared
+def test_migrations_lead_from_nothing_to_the_models(place):
     """Alembic itself finds no difference; and it would find one, in a column more or a table more."""
-    Store.open(tmp_path / "harness.db")
-    assert differences(tmp_path / "harness.db", Base.metadata) == []
+    Store.open(place)
+    assert differences(place, Base.metadata) == []
     changed = MetaData()
     for table in Base.metadata.tables.values():
         table.to_metadata(changed)
     changed.tables["jobs"].append_column(Column("mood", Integer))
     Table("moods", changed, Column("id", Integer, primary_key=True))
-    assert [change[0] for change in differences(tmp_path / "harness.db", changed)] == ["add_table", "add_column"]
+    assert [change[0] for change in differences(place, changed)] == ["add_table", "add_column"]
 
 
 def test_the_newest_revision_is_the_one_the_store_expects():
@@ -69,52 +91,45 @@ def test_an_empty_file_becomes_a_store(tmp_path):
     assert Store.open(tmp_path / "harness.db").ingest(write_train(tmp_path, "a"))
 
 
-def test_a_database_newer_than_the_code_is_refused_and_left_alone(tmp_path):
+@shared
+def test_a_database_newer_than_the_code_is_refused_and_left_alone(place, tmp_path):
     """Writing into a schema one does not know would spoil it."""
-    path = tmp_path / "harness.db"
-    Store.open(path).ingest(write_train(tmp_path, "a"))
+    Store.open(place).ingest(write_train(tmp_path, "a"))
+    engine = engine_at(place)
     for revision in ("harness_9999", HEAD):
-        with closing(sqlite3.connect(path)) as connection, connection:
-            connection.execute("UPDATE alembic_version SET version_num = ?", [revision])
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = :new"), {"new": revision})
         if revision != HEAD:
-            with pytest.raises(HarnessError, match=r"is at schema 'harness_9999', .*: upgrade the harness"):
-                Store.open(path)
-    assert list(jobs(Store.open(path)).id) == ["train-a"]
+            for create in (True, False):
+                with pytest.raises(HarnessError, match=r"is at schema 'harness_9999', .*: upgrade the harness"):
+                    Store.open(place, create=create)
+    assert list(jobs(Store.open(place)).id) == ["train-a"]
 
 
-def test_a_store_of_the_first_revision_is_brought_up_to_date_with_what_it_holds(tmp_path):
-    """As written by the first release: its jobs stay, and there is room for diagnoses."""
-    path = tmp_path / "harness.db"
-    Store.open(path).ingest(write_train(tmp_path, "a"))
-    downgrade(path, "harness_0001")
-    store = Store.open(path)
-    assert store.ingest(write_diagnose(tmp_path, "d", "trusted"))
-    assert list(jobs(store).id) == ["diagnose-d", "train-a"]
-    assert differences(path, Base.metadata) == []
+@shared
+@pytest.mark.parametrize("revision", RELEASED)
+def test_a_database_of_every_release_is_brought_up_to_date_with_what_it_holds(place, tmp_path, revision):
+    """Its jobs stay with their numbers, and there is room for what jobs have had since."""
+    old = [write_train(tmp_path, "a"), write_evaluate(tmp_path, "x", [1, 1, 0], backwards=60, correct_low=1)]
+    written_at(place, revision, old)
+    store = Store.open(place)
+    assert differences(place, Base.metadata) == []
+    assert store.ingest(write_diagnose(tmp_path, "d", "trusted", evaluations=["x"]))
+    assert list(jobs(store).id) == ["diagnose-d", "evaluate-x", "train-a"]
+    assert len(history(store)) == 3
+    row = by_attack(long_form(store))["pgd-20"]
+    assert (row["accuracy"], row["forwards"], row["verdict"]) == (2 / 3, 60, "trusted")
+    counted = revision >= "harness_0004"  # what was stored before the columns were there has neither
+    assert (row["accuracy_low"], row["backwards"]) == ((1 / 3, 60) if counted else (None, None))
 
 
-def test_an_evaluation_of_an_older_version_has_neither_backward_passes_nor_a_bound(tmp_path):
-    """What was stored before the columns were there stays, and the new ones are empty."""
-    path = tmp_path / "harness.db"
-    Store.open(path).ingest(write_evaluate(tmp_path, "x", [1, 1, 0], backwards=60, correct_low=1))
-    assert by_attack(long_form(Store.open(path)))["pgd-20"]["accuracy_low"] == 1 / 3
-    downgrade(path, "harness_0003")
-    row = by_attack(long_form(Store.open(path)))["pgd-20"]
-    assert (row["accuracy"], row["forwards"]) == (2 / 3, 60)
-    assert (row["accuracy_low"], row["backwards"]) == (None, None)
-
-
-def test_the_schema_can_be_taken_back(tmp_path):
+@shared
+def test_the_schema_can_be_taken_back(place):
     """The first revision's downgrade leaves no table of ours."""
-    Store.open(tmp_path / "harness.db")
-    engine = create_engine(f"sqlite:///{tmp_path / 'harness.db'}")
-    with engine.begin() as connection:
-        settings = config()
-        settings.attributes["connection"] = connection
-        command.downgrade(settings, "base")
-        names = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars().all()
-    engine.dispose()
-    assert names == ["alembic_version"]
+    Store.open(place)
+    migrate(place, command.downgrade, "base")
+    engine = engine_at(place)
+    assert inspect(engine).get_table_names() == ["alembic_version"]
 
 
 def test_the_store_works_out_of_the_wheel_in_any_directory(tmp_path):

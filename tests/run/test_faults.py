@@ -21,7 +21,8 @@ from harness.run.status import state_of, survey
 from harness.run.workspace import Workspace
 from results.checksums import sealed
 from results.queries import long_form
-from results.store import Store, rebuild
+from results.rebuild import rebuild
+from results.store import Store
 
 QUICK = {"checkpoints": ["last"], "epochs": 2, "train_examples": 200, "test_examples": 20}
 OUTCOME = ["method", "checkpoint", "attack", "accuracy", "verdict"]
