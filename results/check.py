@@ -1,6 +1,8 @@
 """What is wrong in a workspace and its database, and what to do about each."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from sqlalchemy import select
@@ -11,7 +13,6 @@ from results.errors import JobUnreadable
 from results.layout import JobFiles, WorkspaceFiles
 from results.lookups import missing_trainings
 from results.names import CHECKPOINTS
-from results.rebuild import scratch
 from results.schema import StoredJob
 from results.store import Store
 
@@ -32,8 +33,8 @@ def problems(store: Store, workspace: WorkspaceFiles) -> Iterator[Problem]:
     Raises:
         HarnessError: if there are no job directories, or the database cannot be read.
     """
-    with scratch(workspace.database) as folder:
-        found = Store.open(folder / workspace.database.name)
+    with TemporaryDirectory(prefix="harness-") as folder:
+        found = Store.open(Path(folder) / workspace.database.name)
         broken = found.ingest_all(workspace.jobs).broken
         yield from (Problem(message, _AGAIN) for message in broken)
         yield from _rows(store, found, workspace)
@@ -56,7 +57,7 @@ def _rows(store: Store, found: Store, workspace: WorkspaceFiles) -> Iterator[Pro
         both = [job_id for job_id, state in jobs.items() if state == rows.get(job_id) == "done"]
         for job_id, difference in differences(ours, theirs, both):
             yield Problem(
-                f"{job_id} has another outcome in the database than in its directory (there): {difference}",
+                f"{job_id} is another in the database (here) than in its directory (there): {difference}",
                 "`harness results rebuild` takes what the directory says, and keeps the database beside it",
             )
     for job_id in sorted(jobs):

@@ -25,13 +25,15 @@ def url_of(place: Path | str) -> URL:
     """The URL of an SQLite file, or ``place`` itself where it is one that names an installed driver."""
     if isinstance(place, Path) or "://" not in place:
         return URL.create("sqlite", database=str(place))
+    shown = place
     try:
         url = make_url(place)
+        shown = str(url)  # without a password
         if url.get_backend_name() == "postgresql" and url.get_driver_name() == "psycopg":
             optional("psycopg", "postgres")
         url.get_dialect().import_dbapi()
     except (ArgumentError, ImportError) as error:
-        raise HarnessError(f"database must be a file or an SQLAlchemy URL, got {place!r}: {error}") from error
+        raise HarnessError(f"database must be a file or an SQLAlchemy URL, got {shown!r}: {error}") from error
     return url
 
 
@@ -64,10 +66,12 @@ def _remedy(error: BaseException | None) -> str:
 def engine_for(url: URL, *, archived: bool) -> Engine:
     """``archived``: the file is read where SQLite cannot lay down what it shares with writers, and none can be."""
     file = file_of(url)
-    creator = partial(read_only, file, "&immutable=1" if _settled(file) else "") if archived and file else None
-    memory = file is None and url.get_backend_name() == "sqlite"
-    options: dict[str, Any] = {"poolclass": None if memory else NullPool, "json_serializer": _plain_json}
-    engine = create_engine(url, **options, **({"creator": creator} if creator else {}))
+    options: dict[str, Any] = {"json_serializer": _plain_json}
+    if file or url.get_backend_name() != "sqlite":  # what is in memory is gone with its connection
+        options["poolclass"] = NullPool
+    if archived and file:
+        options["creator"] = partial(read_only, file, "&immutable=1" if _settled(file) else "")
+    engine = create_engine(url, **options)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)

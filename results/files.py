@@ -6,14 +6,15 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 # What a column of any engine holds: PostgreSQL takes no text with a zero byte.
 Word = Annotated[str, Field(pattern=r"^[^\x00]*$")]
-Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Whole = Annotated[int, Field(ge=-(2**31), lt=2**31)]
+Large = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Said = Annotated[str, AfterValidator(lambda text: text.replace("\0", "\N{REPLACEMENT CHARACTER}"))]
 
 
 class File(BaseModel):
-    """Values must have their types; keys that nobody named are kept."""
+    """Values must have their types, numbers be finite; keys that nobody named are kept."""
 
-    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True, allow_inf_nan=False)
 
 
 class Named(File):
@@ -43,7 +44,7 @@ class ModelFile(File):
     method: Named
     dataset: Dataset
     model: Word
-    seed: Whole
+    seed: Large
 
 
 class TrainFile(ModelFile):
@@ -103,22 +104,22 @@ class TrainResult(Result):
     """``result.json`` of a training."""
 
     kind: Literal["train"]
-    best_epoch: int
-    epochs: int
+    best_epoch: Whole
+    epochs: Whole
     images_per_second: float
-    peak_memory: int | None
-    parameters: int
+    peak_memory: Large | None
+    parameters: Large
 
 
 class EvaluateResult(Result):
     """``result.json`` of an evaluation."""
 
     kind: Literal["evaluate"]
-    correct: int
-    examples: int = Field(ge=1)
-    forwards: int
-    backwards: int | None = None
-    correct_low: int | None = None
+    correct: Whole
+    examples: Whole = Field(ge=1)
+    forwards: Large
+    backwards: Large | None = None
+    correct_low: Whole | None = None
     details: dict[str, Any] = {}
 
 
@@ -145,7 +146,7 @@ class FeaturesResult(Result):
     """``result.json`` of a features job."""
 
     kind: Literal["features"]
-    images: int
+    images: Whole
 
 
 class Failure(File):
@@ -160,14 +161,14 @@ class Failure(File):
 class Line(File):
     """One line of ``history.jsonl``."""
 
-    epoch: int = Field(ge=1)
+    epoch: Whole = Field(ge=1)
     lr: float
     loss: float
     terms: dict[str, float] = {}
     validation_natural: float | None = None
     validation_robust: float | None = None
     images_per_second: float | None = None
-    peak_memory: int | None = None
+    peak_memory: Large | None = None
     seconds: float | None = None
 
 

@@ -4,7 +4,7 @@ import contextlib
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from results_jobs import write_evaluate
@@ -16,6 +16,7 @@ from harness.plugins import import_file
 from harness.run.status import state_of
 from results.directory import read_job
 from results.layout import JobFiles
+from results.store import Store
 
 quick = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 values = st.recursive(
@@ -32,6 +33,11 @@ def test_what_is_no_spec_is_refused_as_one(text):
         parse_spec(text)
 
 
+@pytest.fixture
+def store(place):
+    return Store.open(place)
+
+
 @pytest.fixture(scope="module")
 def job(tmp_path_factory):
     """A finished evaluation: its directory, and its spec."""
@@ -39,15 +45,32 @@ def job(tmp_path_factory):
     return directory, json.loads((directory / "spec.json").read_text())
 
 
+SPEC = [f"spec.{name}" for name in ("kind", "train", "train_id", "checkpoint", "attack", "threat")]
+RESULT = [f"result.{name}" for name in ("kind", "seconds", "device", "versions", "code", "other", "details")]
+RESULT += [f"result.{name}" for name in ("forwards", "backwards", "correct_low")]
+
+
 @quick
-@given(name=st.sampled_from(["kind", "train", "train_id", "checkpoint", "attack", "threat"]), value=values)
-def test_a_job_whose_spec_says_something_else_is_read_or_refused(job, name, value):
-    """A value of another kind in any place: the state can be told, and reading it ends in a HarnessError at worst."""
-    directory, spec = job
-    (directory / "spec.json").write_text(json.dumps({**spec, name: value}))
-    assert state_of(JobFiles(directory)).state == "done"
-    with contextlib.suppress(HarnessError):
-        read_job(directory)
+@given(where=st.sampled_from(SPEC + RESULT), value=values)
+@example(where="result.forwards", value=2**63)
+@example(where="result.correct_low", value=2**31)
+@example(where="result.details", value={"\0": ["\0", float("nan"), 2**70]})
+@example(where="result.other", value="\0")
+@example(where="result.device", value="\0")
+@example(where="spec.attack", value={"name": "\0"})
+def test_a_job_that_says_something_else_is_stored_or_refused_on_every_engine(store, job, where, value):
+    """A value of any kind in any place: the state can be told, and storing it ends in a HarnessError at worst."""
+    directory, _ = job
+    file, name = directory / f"{where.partition('.')[0]}.json", where.partition(".")[2]
+    whole = file.read_text()
+    file.write_text(json.dumps({**json.loads(whole), name: value}))
+    try:
+        assert state_of(JobFiles(directory)).state in ("done", "damaged")
+        with contextlib.suppress(HarnessError):
+            assert store.ingest(directory)
+            store.remove([directory.name])
+    finally:
+        file.write_text(whole)
 
 
 @quick

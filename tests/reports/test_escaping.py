@@ -12,7 +12,8 @@ from reports_example import HOSTILE, epochs, results
 from rich.console import Console
 
 from reports.choice import Choice, choose, grids
-from reports.forms import to_csv, to_html, to_latex, to_markdown, to_terminal
+from reports.forms import hypertext, latex, to_csv, to_html, to_latex, to_markdown, to_terminal
+from reports.forms import text as forms_text
 from reports.grid import one_line
 from reports.published import FIELDS, read_published
 from results.labels import from_spreadsheet, spreadsheet_text
@@ -51,6 +52,21 @@ def test_html_shows_every_name_and_makes_no_element_of_it(everything):
         page = Read(to_html(grid))
         assert page.tags <= OURS
         assert {one_line(name) for name in HOSTILE} <= set(page.texts)
+
+
+@given(st.text())
+def test_any_text_is_shown_and_not_obeyed(text):
+    """Read back, it is the text on one line; what would be obeyed is there only as part of an escape."""
+    shown = one_line(text)
+    page = Read(f"<p>{hypertext.escape(text)}</p>")
+    assert (page.tags, page.texts) == ({"p"}, [shown] if shown else [])
+    markdown = forms_text.escape(text)
+    assert re.sub(r"\\([\\`*_|<>\[\]~$&])", r"\1", markdown) == shown
+    assert not re.search(r"[`*_|<>\[\]~$]", re.sub(r"\\.", "", markdown))
+    rest = latex.escape(text)
+    for escape in sorted(latex._ESCAPES.values(), key=len, reverse=True):
+        rest = rest.replace(escape, "")
+    assert not set(rest) & set("\\{}$&#^_~%")
 
 
 def test_html_is_a_whole_page_with_every_number(everything):

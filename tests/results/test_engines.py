@@ -1,6 +1,7 @@
 """One contract on every engine: a file, memory, and a PostgreSQL server of the test's own."""
 
 import json
+from functools import partial
 
 import pytest
 from pandas.testing import assert_frame_equal
@@ -168,9 +169,10 @@ def test_every_engine_gives_the_answers_of_a_file(store, tmp_path):
     alone = Store.open(tmp_path / "alone.db")
     for each in (store, alone):
         each.ingest_all(root)
-    for query in (long_form, history, jobs):
+    some = partial(long_form, dataset="digits", attack=["fgsm", "worst-case"], verdict="masked", examples=101)
+    for query, rows in ((long_form, 12), (history, 9), (jobs, 14), (some, 2)):
         assert_frame_equal(query(store), query(alone))
-        assert len(query(store)) >= 9
+        assert len(query(store)) == rows
 
 
 def test_a_job_that_is_removed_takes_all_its_rows_with_it(store, tmp_path):
@@ -218,6 +220,14 @@ def test_what_no_column_holds_is_refused_by_the_files_name_and_stops_no_other(st
     (message,) = store.ingest_all(tmp_path / "jobs").broken
     assert f"train-a/spec.json is damaged: train.{what}: " in message
     assert list(jobs(store).id) == ["train-b"]
+
+
+def test_a_loss_that_is_no_number_is_refused(store, tmp_path):
+    """SQLite would take it for a missing value, PostgreSQL for what it is."""
+    history = write_train(tmp_path, "a") / "history.jsonl"
+    history.write_text(history.read_text().replace('"loss": 1.0', '"loss": NaN'))
+    with pytest.raises(HarnessError, match=r"history\.jsonl line 2 is damaged: loss: Input should be a finite number"):
+        store.ingest(history.parent)
 
 
 def test_a_failure_may_have_said_anything(store, tmp_path):

@@ -125,7 +125,7 @@ def damage(files):
     shutil.rmtree(files.job("train-0-2").directory)
     return [
         ("evaluate-0-0-pgd-20/verdicts.npy is damaged", "move that job's result.json away"),
-        ("evaluate-0-0-fgsm has another outcome in the database than in its directory (there): correct: ", "rebuild"),
+        ("evaluate-0-0-fgsm is another in the database (here) than in its directory (there): correct: ", "rebuild"),
         ("evaluate-0-0-natural is done, and not in the database", "`harness results rebuild` stores it"),
         ("train-0-1 is done in the database alone", "`harness results merge` the workspace"),
         ("train-0-0/best.safetensors is damaged: it has another checksum", "trains it again"),
