@@ -15,9 +15,11 @@ def test_an_experiment_runs_once_on_any_executor(tmp_path):
     place = {"workspace": tmp_path, "data_root": tmp_path / "data", "quiet": True}
     with ThreadPoolExecutor(1) as pool:
         first = harness.run_experiment(["natural"], executor=pool, **place, **QUICK)
-        second = harness.run_experiment(["natural"], executor=pool, **place, **QUICK)
+        elsewhere = {"store": f"sqlite:///{tmp_path}/team.db"}
+        second = harness.run_experiment(["natural"], executor=pool, **place, **elsewhere, **QUICK)
     assert (len(first.done), first.failed, second.done, sorted(second.reused)) == (4, {}, [], sorted(first.done))
-    assert set(long_form(Store.open(tmp_path / "harness.db"))["attack"]) == {"natural", "fgsm", "worst-case"}
+    for name in ("harness.db", "team.db"):
+        assert set(long_form(Store.open(tmp_path / name))["attack"]) == {"natural", "fgsm", "worst-case"}
 
 
 def test_a_pool_that_is_broken_fails_the_jobs_by_name(tmp_path):
