@@ -1,6 +1,5 @@
-"""kill -9 at any moment, then the same command: the result is that of an uninterrupted run, bit for bit."""
+"""Ctrl-C or kill -9 at any moment, then the same command: the result is that of an uninterrupted run, bit for bit."""
 
-import os
 import re
 import signal
 import subprocess
@@ -27,27 +26,29 @@ def whole(tmp_path_factory):
     return outcome(workspace), time.monotonic() - began
 
 
-def piped(workspace: Path, *options: str, **environment) -> subprocess.Popen:
-    return start(workspace, *options, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **environment)
+def piped(workspace: Path, **environment) -> subprocess.Popen:
+    return start(workspace, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **environment)
 
 
 def finish(workspace: Path) -> str:
-    process = piped(workspace, "--workers", "2")
+    process = piped(workspace)
     output = process.communicate(timeout=300)[0]
     assert process.returncode == 0, output
     return output
 
 
-def kill_when(workspace: Path, happened) -> None:
-    """Start the run and kill it, with its workers, at the first moment that ``happened(workspace)``."""
-    process = piped(workspace, "--workers", "1", env=without_coverage())
+def interrupted_when(workspace: Path, happened, by: int) -> tuple[int, str]:
+    """Start the run and send it a signal at the first moment that ``happened(workspace)``: exit code and output."""
+    process = piped(workspace, **({"env": without_coverage()} if by == signal.SIGKILL else {}))
     deadline = time.monotonic() + 120
     while not happened(workspace):
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.send_signal(by)
+    output = process.communicate(timeout=60)[0]
+    assert not all((path.parent / "result.json").exists() for path in workspace.glob("jobs/*/spec.json"))
+    return process.returncode, output
 
 
 def in_training(workspace: Path) -> bool:
@@ -63,11 +64,17 @@ def in_attack(workspace: Path) -> bool:
     return False
 
 
-def test_a_run_killed_in_training_and_again_in_an_attack_ends_like_an_uninterrupted_one(whole, tmp_path):
-    """The uninterrupted one is of this process, the others of processes and workers of their own."""
-    for moment in (in_training, in_attack):
-        kill_when(tmp_path, moment)
-        assert not all((path.parent / "result.json").exists() for path in tmp_path.glob("jobs/*/spec.json"))
+def test_a_run_stopped_in_training_and_killed_in_an_attack_ends_like_an_uninterrupted_one(whole, tmp_path):
+    """The uninterrupted one is of this process, the others of processes and workers of their own.
+
+    Ctrl-C stops cleanly and says how to go on; the worker, which trains, is killed.
+    """
+    code, output = interrupted_when(tmp_path, in_training, signal.SIGINT)
+    assert code == 130
+    assert "The same command goes on" in output
+    assert "Traceback" not in output
+    code, _ = interrupted_when(tmp_path, in_attack, signal.SIGKILL)
+    assert code == -signal.SIGKILL
     output = finish(tmp_path)
     assert re.search("5 jobs, [1-9] done before", output)
     assert "tables and plots: " in output
@@ -82,15 +89,3 @@ def test_a_run_killed_at_random_instants_loses_and_doubles_nothing(whole, tmp_pa
     rounds = list(soak(tmp_path, 2, Random(), seconds))
     assert rounds[-1][0] == 2
     assert all(found == expected for _, found in rounds)
-
-
-def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path):
-    process = piped(tmp_path, "--workers", "1")
-    while not in_training(tmp_path):
-        assert process.poll() is None
-        time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
-    output = process.communicate(timeout=60)[0]
-    assert process.returncode == 130
-    assert "The same command goes on" in output
-    assert "Traceback" not in output
