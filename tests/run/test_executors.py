@@ -56,10 +56,11 @@ def dask():
         yield executor
 
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("local", "process_pool", "dask")]
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("local", "process_pool")]
+TOOLS = [pytest.param(name, marks=pytest.mark.tools) for name in ("dask", "slurm")]
 
 
-@pytest.fixture(scope="module", params=["inline", "slurm", *SLOW])
+@pytest.fixture(scope="module", params=["inline", *SLOW, *TOOLS])
 def executor(request, tmp_path_factory):
     """Each executor, what it can with room for one call at a time: what follows holds for all of them."""
     if request.param in {"process_pool", "dask"}:

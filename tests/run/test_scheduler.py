@@ -162,13 +162,13 @@ def test_a_users_mistake_is_not_tried_again(run):
 
 @pytest.mark.slow
 def test_worker_processes_report_failures_and_go_on(tmp_path, digits):
-    """Two trainings on the executor that users get: the broken one reported, the sound one finished."""
+    """Two trainings at once on the executor that users get: the broken one reported, the sound one finished."""
     load_plugins([PLUGIN])
     place, store = Workspace(tmp_path, "digits", tmp_path / "data", (PLUGIN,)), Store.open(tmp_path / "harness.db")
     request = Request(methods=["faulty", "natural"], data=digits, attacks=[], epochs=1, train_examples=200)
     faulty, natural = (job for job in plan(request) if isinstance(job.spec, TrainSpec))
     recorder = Recorder()
-    with LocalExecutor([Slot("cpu", 1)]) as executor:
+    with LocalExecutor([Slot("cpu", 1), Slot("cpu", 1)]) as executor:
         outcome = Scheduler(place, store, executor, recorder).run([faulty, natural])
     assert outcome.failed == {faulty.id: "ZeroDivisionError: division by zero"}
     assert [event[3] for event in recorder.events if event[0] == "failed"] == [False]

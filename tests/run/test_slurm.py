@@ -70,14 +70,14 @@ def test_a_machine_without_slurm_is_told_so(place, monkeypatch):
         executor_for("slurm", None, place)
 
 
-@pytest.mark.slow
+@pytest.mark.tools
 def test_what_slurm_refuses_is_said_in_its_words(slurm, place):
     with executor_for("slurm", 1, place, slurm="partition=nowhere") as executor:
         error = executor.submit(sleep, "job", 0).exception(timeout=60)
     assert "invalid partition" in str(error)
 
 
-@pytest.mark.slow
+@pytest.mark.tools
 @pytest.mark.parametrize("cause", ["time limit", "requeued", "preempted"])
 def test_a_slurm_job_that_is_interrupted_starts_again(executor, place, cause):
     """As one Slurm job throughout, which counts its restarts."""
@@ -93,7 +93,7 @@ def test_a_slurm_job_that_is_interrupted_starts_again(executor, place, cause):
     assert submitted(place) == [slurm_id]
 
 
-@pytest.mark.slow
+@pytest.mark.tools
 def test_a_slurm_job_that_somebody_cancels_fails_its_call(executor, place):
     future = executor.submit(outlive_restart, "job", place.root / "runs")
     slurm_id = running(place)
@@ -102,7 +102,7 @@ def test_a_slurm_job_that_somebody_cancels_fails_its_call(executor, place):
         future.result(timeout=60)
 
 
-@pytest.mark.slow
+@pytest.mark.tools
 def test_while_slurm_does_not_answer_nothing_is_lost_or_submitted_twice(executor, place, monkeypatch):
     future = executor.submit(sleep, "job", 3)
     (slurm_id,) = wait_until(lambda: submitted(place))
@@ -114,7 +114,7 @@ def test_while_slurm_does_not_answer_nothing_is_lost_or_submitted_twice(executor
     assert submitted(place) == [slurm_id]
 
 
-@pytest.mark.slow
+@pytest.mark.tools
 def test_a_restarted_scheduler_finds_its_slurm_jobs_again(slurm, tmp_path):
     """Killed in the training; the whole is that of an uninterrupted run, and every job was submitted once."""
     whole, killed = (
