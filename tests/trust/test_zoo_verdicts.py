@@ -20,7 +20,6 @@ FAMILIES = {
     "probabilities as output": "softmax",
     "gated by the argmax": "boosted-at",
     "false gradient": "decoy",
-    "evasive": "evasive",
 }
 # Near the boundary its ripple is right half of the time, where five wrong answers in a row are asked for.
 RIGHT_BY_LUCK = "random-ripple-at"
@@ -42,6 +41,13 @@ def assert_trusted(zoo, name, examples):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_of_each_family_a_broken_defence_is_flagged_and_its_worst_case_is_the_truth(zoo, family):
     assert_flagged_and_broken(zoo, FAMILIES[family], FEW)
+
+
+def test_a_saboteur_is_flagged_for_what_it_does(zoo):
+    """Its probes tell, whatever attacks it; with all of them in the zoo environment."""
+    row = evaluate_member(BROKEN["evasive"], zoo, 0, FEW, ["fgsm"])
+    assert row.verdict == "masked"
+    assert "answers-otherwise" in row.codes
 
 
 @pytest.mark.parametrize("name", HONEST_SAMPLE)
