@@ -40,7 +40,7 @@ def test_it_searches_in_float32_whatever_surrounds_it():
     assert torch.equal(still_correct(case.model, case.x, case.y, x_adv, LINF), case.robust)
 
 
-SMALL = Threat("Linf", 0.004)
+SMALL = Threat("L2", 0.04)  # in Linf the images end in corners of the ball, whatever the seed
 
 
 @pytest.fixture(scope="module")
