@@ -122,6 +122,8 @@ class Store:
         """
         from results.directory import read_job
 
+        if not directory.name.startswith(_JOB_PREFIXES):  # a part of a job
+            return False
         with self.reading() as session:
             if session.scalar(select(StoredJob.state).where(StoredJob.id == directory.name)) == "done":
                 return False

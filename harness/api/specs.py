@@ -131,12 +131,26 @@ class _OfCheckpoint(Spec):
     numerics: int = EVALUATION_NUMERICS
 
 
-class EvaluateSpec(_OfCheckpoint):
-    """One evaluation job: one checkpoint under one attack."""
+class _UnderAttack(_OfCheckpoint):
+    """One checkpoint under one attack."""
 
-    kind: Literal["evaluate"] = "evaluate"
     attack: AttackSpec
     siblings: tuple[Sibling, ...] = ()
+
+
+class EvaluateSpec(_UnderAttack):
+    """One evaluation job: all of the examples."""
+
+    kind: Literal["evaluate"] = "evaluate"
+
+
+class ShardSpec(_UnderAttack):
+    """A part of the evaluation job ``evaluation``: of its batches number ``index``, ``index + of``, and so on."""
+
+    kind: Literal["shard"] = "shard"
+    evaluation: str
+    index: int = Field(ge=0)
+    of: int = Field(ge=2)
 
 
 class DiagnoseSpec(_OfCheckpoint):
@@ -160,7 +174,7 @@ class FeaturesSpec(_OfCheckpoint):
     embedding: Embedding = "tsne"
 
 
-AnySpec = TrainSpec | EvaluateSpec | DiagnoseSpec | FeaturesSpec
+AnySpec = TrainSpec | EvaluateSpec | ShardSpec | DiagnoseSpec | FeaturesSpec
 
 
 def job_id(spec: "AnySpec | ExternalSpec") -> str:

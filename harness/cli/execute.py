@@ -93,6 +93,7 @@ def run(
         str,
         typer.Option(help="local (worker processes), slurm (one Slurm job for each), dask (a cluster) or inline."),
     ] = "local",
+    shards: Annotated[int, typer.Option(min=1, help="Divide each evaluation into so many jobs.")] = 1,
     slurm: Annotated[
         str, typer.Option(help="Options of sbatch: partition=gpu,gpus=1,time=4:00:00,account=me.", metavar="OPTIONS")
     ] = "",
@@ -136,7 +137,7 @@ def run(
         return
     where = {"name": executor, "workers": workers, "devices": devices, "hours": time_limit}
     where |= {"slurm": slurm, "dask": dask}
-    pool, jobs, described = _plan(here, words, where)
+    pool, jobs, described = _plan(here, words, where, shards)
     if dry_run:
         typer.echo(described)
         show_plan(Console(), here, jobs, pool.workers)
@@ -170,7 +171,9 @@ def _show_done(here: "Workspace", done: "Done", store: "Store", shown: Workspace
     return True
 
 
-def _plan(here: "Workspace", words: dict[str, Any], where: dict[str, Any]) -> "tuple[JobExecutor, list[Job], str]":
+def _plan(
+    here: "Workspace", words: dict[str, Any], where: dict[str, Any], shards: int
+) -> "tuple[JobExecutor, list[Job], str]":
     """The executor, the jobs of these words, and their protocol in words."""
     from functools import partial
 
@@ -180,7 +183,7 @@ def _plan(here: "Workspace", words: dict[str, Any], where: dict[str, Any]) -> "t
 
     pool = executor_for(workspace=here, **where)
     radii = {"eps": parse_eps(words["eps"]), "eval_eps": [*map(parse_eps, words["eval_eps"])]}
-    jobs, why = prepare(here, partial(Request, **{**words, **radii}), pool)
+    jobs, why = prepare(here, partial(Request, **{**words, **radii}), pool, shards)
     return pool, jobs, describe(jobs, why)
 
 

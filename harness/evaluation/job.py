@@ -1,15 +1,17 @@
 """One evaluation job: one checkpoint of one training under one attack."""
 
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from harness.api.data import Data, Split
 from harness.api.errors import HarnessError
-from harness.api.specs import EvaluateSpec, Sibling, TrainSpec
+from harness.api.specs import EvaluateSpec, ShardSpec, Sibling, TrainSpec
 from harness.api.threat import Threat
 from harness.attacks import resolve
 from harness.evaluation.adversarial import AdversarialParts
@@ -17,14 +19,15 @@ from harness.evaluation.judge import Examples, Report, judge
 from harness.evaluation.judgement import Judgement
 from harness.evaluation.stand_ins import stand_ins_for
 from harness.training.models import build_method, trained_model
+from results.adversarial import read_adversarial
 from results.checksums import check
 from results.layout import JobFiles
 
 
 def evaluate_job(
-    spec: EvaluateSpec, data: Data, device: torch.device, files: JobFiles, report: Report
-) -> tuple[Judgement, dict[str, Any]]:
-    """One evaluation job: the judgement, and what goes into ``result.json``."""
+    spec: EvaluateSpec | ShardSpec, data: Data, device: torch.device, files: JobFiles, report: Report
+) -> Judgement:
+    """One evaluation job, or a part of it: the judgement, beside the adversarial images in ``files``."""
     model = checkpoint_model(spec.train, files.sibling(spec.train_id), spec.checkpoint, data).to(device)
     attack = type(resolve(spec.attack.name))(**spec.attack.params)
     siblings = {
@@ -47,9 +50,32 @@ def evaluate_job(
         state=files.evaluation_state,
         report=report,
         keep=parts.keep,
+        shard=(spec.index, spec.of) if isinstance(spec, ShardSpec) else (0, 1),
     )
     parts.gather(files.adversarial, judgement.verdicts, examples.x.shape[1:])
-    return judgement, outcome_of(judgement)
+    return judgement
+
+
+def merge_job(shards: Sequence[JobFiles], files: JobFiles) -> Judgement:
+    """What the shards of an evaluation come to together: no example was attacked in two of them.
+
+    Their adversarial images become the evaluation's, where they are there still.
+
+    Raises:
+        Damaged: if a shard is.
+    """
+    merged, parts = Judgement(torch.ones(0, dtype=torch.bool)), AdversarialParts(files.adversarial_state)
+    for shard in shards:
+        check(shard, shard.verdicts)
+        merged.add(
+            Judgement(torch.from_numpy(np.load(shard.verdicts)), **counts_of(json.loads(shard.result.read_text())))
+        )
+    if all(shard.adversarial.exists() for shard in shards):
+        every = [read_adversarial(shard.adversarial) for shard in shards]
+        for found in every:
+            parts.keep(torch.from_numpy(found.positions), torch.from_numpy(found.images))
+        parts.gather(files.adversarial, merged.verdicts, torch.Size(every[0].images.shape[1:]))
+    return merged
 
 
 def named(siblings: Sequence[Sibling]) -> dict[str, Sibling]:
@@ -80,6 +106,12 @@ def outcome_of(judgement: Judgement) -> dict[str, Any]:
             "bfloat16_forwards": judgement.bfloat16_forwards,
         },
     }
+
+
+def counts_of(outcome: Mapping[str, Any]) -> dict[str, Any]:
+    """What :func:`outcome_of` wrote of a judgement that spared nothing, but for its verdicts."""
+    kept = {name: outcome["details"][name] for name in ("broken_by", "lost", "bfloat16_forwards")}
+    return {**kept, **{name: outcome[name] for name in ("forwards", "backwards")}, "seconds": outcome["attack_seconds"]}
 
 
 def checkpoint_model(train: TrainSpec, files: JobFiles, checkpoint: str, data: Data) -> nn.Module:

@@ -36,6 +36,10 @@ Keep = Callable[[Tensor, Tensor], None]
 Propose = Callable[[Tensor, Tensor, torch.Generator], Proposal]
 
 
+# Positions (M,) of a round to those that are attacked here.
+Share = Callable[[Tensor], Tensor]
+
+
 class Examples(NamedTuple):
     """Images ``x`` (N, C, H, W), uint8 or floats in [0, 1] on any device, and their labels ``y`` (N,)."""
 
@@ -82,12 +86,12 @@ class _Progress:
     def survey(self) -> Survey:
         return Survey(self.judgement.verdicts, self.margin, self.round)
 
-    def go_on(self, rounds: Sequence[Round], seed: tuple[object, ...]) -> None:
+    def go_on(self, rounds: Sequence[Round], seed: tuple[object, ...], share: Share) -> None:
         """Where nothing is left to do, choose for the next round that has anything to do."""
         while not len(self.todo) and self.number + 1 < len(rounds):
             self.number += 1
             following = rounds[self.number]
-            self.todo = following.choose(self.survey, generator(*seed, following.name))
+            self.todo = share(following.choose(self.survey, generator(*seed, following.name)))
 
     def record(self, right: Tensor, proposal: Proposal) -> None:
         """Enter what came of the first examples that were to do: which are still ``right``, bool (M,)."""
@@ -103,8 +107,8 @@ class _Progress:
         self.judgement.spared, self.judgement.may_fall = spared.positions.tolist(), spared.may_fall
         return self.judgement
 
-    def counts(self) -> dict[str, int]:
-        total = len(self.judgement.verdicts)
+    def counts(self, share: Share) -> dict[str, int]:
+        total = len(share(torch.arange(len(self.judgement.verdicts))))
         return {"examples": total - len(self.todo), "of": total}
 
 
@@ -121,21 +125,24 @@ def judge(
     state: Path | None = None,
     report: Report = lambda _: None,
     keep: Keep = lambda *_: None,
+    shard: tuple[int, int] = (0, 1),
 ) -> Judgement:
     """Attack what the model gets right, in batches, and verify every proposal in float32 on the model itself.
 
     ``precision`` is that of the search alone (None: :func:`faster_precision`), where the model bears it
     (:func:`search_arithmetic`). Work happens on the model's device. Randomness is fixed by ``seed`` and the batch. With
     ``state``, finished batches survive a kill; ``keep`` is given a batch's adversarial images before it counts as
-    finished. A batch too large for the device's memory is halved.
+    finished. A batch too large for the device's memory is halved. With ``shard`` (k, n), batches k, k + n, ... of a
+    round are attacked, as they are in the whole; for attacks of one round.
 
     Raises:
         HarnessError: if the model's output on the clean images is not (N, K) finite logits.
     """
     whole = attack if isinstance(attack, InRounds) else OneRound(attack)
     progress = _Progress.load(state) or _begin(model, examples, seed, batch_size)
-    progress.go_on(whole.rounds, seed)
-    report(progress.counts())
+    share = partial(_share, shard=shard, batch_size=batch_size)
+    progress.go_on(whole.rounds, seed, share)
+    report(progress.counts(share))
     with _prepared(model, views, examples, progress, threat, precision, batch_size) as (attacked, searching):
 
         def propose(images: Tensor, labels: Tensor, draws: torch.Generator) -> Proposal:
@@ -146,11 +153,17 @@ def judge(
         while len(progress.todo):
             here = (*seed, whole.rounds[progress.number].name)
             batch_size = _judge_batch(model, examples, threat, propose, progress, here, batch_size, keep)
-            progress.go_on(whole.rounds, seed)
+            progress.go_on(whole.rounds, seed, share)
             if state and len(progress.todo):
                 progress.save(state)
-            report(progress.counts())
+            report(progress.counts(share))
     return progress.judged(whole)
+
+
+def _share(positions: Tensor, shard: tuple[int, int], batch_size: int) -> Tensor:
+    """Of positions (M,), those in the batches of the shard."""
+    index, of = shard
+    return torch.cat([*torch.split(positions, batch_size)[index::of], positions[:0]])
 
 
 def _judge_batch(

@@ -53,6 +53,17 @@ class Judgement:
         for number, name in enumerate(proposal.parts):
             self.broken_by.setdefault(name, []).extend(batch[(part == number) & ~right].tolist())
 
+    def add(self, other: "Judgement") -> None:
+        """Put in what the same attack found on other examples of the same set, of as many verdicts or, here, none."""
+        self.verdicts = self.verdicts & other.verdicts if len(self.verdicts) else other.verdicts
+        for part, positions in other.broken_by.items():
+            self.broken_by[part] = sorted([*self.broken_by.get(part, []), *positions])
+        self.lost += other.lost
+        self.forwards += other.forwards
+        self.backwards += other.backwards
+        self.bfloat16_forwards += other.bfloat16_forwards
+        self.seconds += other.seconds
+
 
 def all_verdicts(judgements: Mapping[str, Judgement]) -> dict[str, Tensor]:
     """The verdicts under each attack, and under ``worst-case``: what stands under every one of them."""

@@ -20,6 +20,7 @@ from harness.api.specs import (
     FeaturesSpec,
     MethodSpec,
     Precision,
+    ShardSpec,
     Sibling,
     ThreatSpec,
     TrainSpec,
@@ -54,9 +55,14 @@ class Job:
         spec = self.spec
         if isinstance(spec, TrainSpec):
             return ((spec.kind, spec.method.name), (spec.kind,))
-        if isinstance(spec, EvaluateSpec):
+        if isinstance(spec, EvaluateSpec | ShardSpec) and not self.shards:
             return ((spec.kind, spec.attack.name, spec.train.method.name), (spec.kind, spec.attack.name))
-        return ((spec.kind,),)
+        return (("shards" if self.shards else spec.kind,),)
+
+    @property
+    def shards(self) -> tuple[str, ...]:
+        """Of an evaluation that was divided, the jobs that it puts together."""
+        return tuple(need for need in self.needs if need.startswith("shard-"))
 
     @property
     def title(self) -> str:
@@ -68,9 +74,10 @@ class Job:
         if isinstance(spec, TrainSpec):
             return f"{self.label} seed {spec.seed}"
         kinds = {"diagnose": "diagnosis", "features": "features"}
-        what = spec.attack.name if isinstance(spec, EvaluateSpec) else kinds[spec.kind]
+        what = spec.attack.name if isinstance(spec, EvaluateSpec | ShardSpec) else kinds[spec.kind]
+        part = f" shard {spec.index} of {spec.of}" if isinstance(spec, ShardSpec) else ""
         elsewhere = f" at {Threat.of(spec.threat)}" if spec.threat != spec.train.threat else ""
-        return f"{self.label} seed {spec.train.seed} {spec.checkpoint} {what}{elsewhere}"
+        return f"{self.label} seed {spec.train.seed} {spec.checkpoint} {what}{elsewhere}{part}"
 
 
 @dataclass(frozen=True)

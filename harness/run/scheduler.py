@@ -142,7 +142,7 @@ class Scheduler:
             return
         self.observer.started(job)
         call: Callable[..., None] = run_job
-        future = self.executor.submit(call, job.id, self.workspace)
+        future = self.executor.submit(call, job.id, self.workspace, shards=job.shards)
         running[future] = (job, tries)
 
     def _settle(

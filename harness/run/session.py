@@ -10,6 +10,7 @@ from harness.api.threat import Threat
 from harness.compute.precision import PRECISIONS
 from harness.datasets import load
 from harness.plan.graph import Job, Request, plan
+from harness.plan.shards import in_shards
 from harness.plugins import load_plugins
 from harness.run.executors import JobExecutor
 from harness.run.following import save_plan
@@ -25,16 +26,19 @@ class Interrupted(Exception):
     """The user pressed Ctrl-C; everything finished is recorded."""
 
 
-def prepare(workspace: Workspace, ask: Callable[..., Request], pool: JobExecutor) -> tuple[list[Job], str | None]:
+def prepare(
+    workspace: Workspace, ask: Callable[..., Request], pool: JobExecutor, shards: int = 1
+) -> tuple[list[Job], str | None]:
     """Load the plugins and the data set, then plan: every name and setting is checked before any work starts.
 
-    The jobs, and why their precision is what it is; None where it was asked for (:func:`resolve`).
+    The jobs, evaluations divided into ``shards``, and why their precision is what it is; None where it was asked for
+    (:func:`resolve`).
     """
     load_plugins(workspace.plugins)
     request, earlier = ask(data=load(workspace.dataset, workspace.data_root)), _done_before(workspace.jobs)
     plans = {precision: plan(request, earlier, precision) for precision in PRECISIONS}
     auto, why = resolve(plans, workspace, pool)
-    return plans[auto], why
+    return in_shards(plans[auto], shards, len(request.data.test), lambda job: workspace.job(job).result.exists()), why
 
 
 def _done_before(jobs: Path) -> list[EvaluateSpec]:

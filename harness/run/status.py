@@ -98,10 +98,11 @@ def find_id(workspace: Path, name: str) -> str:
 def with_dependents(workspace: Path, wanted: Collection[str]) -> list[JobFiles]:
     """These jobs and those whose outcome would mean nothing without them.
 
-    A training's evaluations and diagnoses, and the diagnoses that judged an evaluation.
+    A training's evaluations and diagnoses, and the shards of an evaluation and the diagnoses that judged it.
     """
     chosen, every = set(wanted), [(files, _read(files.spec)) for files in every_job(workspace)]
     chosen |= {files.id for files, spec in every if str(spec.get("train_id")) in chosen}
+    chosen |= {files.id for files, spec in every if str(spec.get("evaluation")) in chosen}
     chosen |= {files.id for files, spec in every if chosen.intersection(map(str, spec.get("evaluations", ())))}
     return [files for files, _ in every if files.id in chosen]
 
@@ -140,6 +141,8 @@ def _title(spec: dict[str, Any]) -> str:
     if "checkpoint" in spec:
         kind = str(spec.get("kind"))
         words += [spec["checkpoint"], _at(spec, "attack", "name") if "attack" in spec else _KINDS.get(kind, kind)]
+    if spec.get("kind") == "shard":
+        words += ["shard", spec.get("index"), "of", spec.get("of")]
     return " ".join(str(word) for word in words)
 
 

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import version
@@ -21,15 +21,16 @@ from filelock import FileLock
 
 from harness.api.data import Data
 from harness.api.errors import HarnessError
-from harness.api.specs import AnySpec, EvaluateSpec, FeaturesSpec, TrainSpec, job_id, parse_spec
+from harness.api.specs import AnySpec, EvaluateSpec, FeaturesSpec, ShardSpec, TrainSpec, job_id, parse_spec
 from harness.compute.files import save_array, save_text, write_atomically
 from harness.compute.memory import ran_out
 from harness.datasets import load
 from harness.evaluation.features import features_job
-from harness.evaluation.job import evaluate_job
+from harness.evaluation.job import evaluate_job, merge_job, outcome_of
 from harness.evaluation.judge import Report
 from harness.evaluation.judgement import Judgement
 from harness.plugins import load_plugins
+from harness.run.status import read_result
 from harness.run.workspace import Workspace
 from harness.training.loop import train
 from harness.trust.diagnose import diagnose_job
@@ -51,8 +52,10 @@ class JobFailed(Exception):
         return self.message
 
 
-def run_job(job_id: str, workspace: Workspace, device: str) -> None:
+def run_job(job_id: str, workspace: Workspace, device: str, shards: Sequence[str] = ()) -> None:
     """Do the job that its ``spec.json`` describes, unless it is done; leave ``result.json`` behind.
+
+    An evaluation that was divided puts its ``shards`` together, which are done.
 
     A lock keeps a second worker, of whatever scheduler, waiting until the first is done or dead. The workspace says
     where this machine finds the images; their fingerprint must be the spec's.
@@ -66,12 +69,12 @@ def run_job(job_id: str, workspace: Workspace, device: str) -> None:
             return
         with _logging_to(files.log):
             try:
-                _run(files, workspace, torch.device(device))
+                _run(files, workspace, torch.device(device), [workspace.job(shard) for shard in shards])
             except (Exception, SystemExit) as error:  # a plugin's exit() is no end of the worker
                 raise _record_failure(files, error) from error
 
 
-def _run(files: JobFiles, workspace: Workspace, device: torch.device) -> None:
+def _run(files: JobFiles, workspace: Workspace, device: torch.device, shards: Sequence[JobFiles]) -> None:
     files.failure.unlink(missing_ok=True)
     load_plugins(workspace.plugins)
     spec = parse_spec(files.spec.read_text(encoding="utf-8"))
@@ -82,8 +85,8 @@ def _run(files: JobFiles, workspace: Workspace, device: torch.device) -> None:
     def report(progress: dict[str, Any]) -> None:
         save_text(files.progress, json.dumps(progress))
 
-    if isinstance(spec, EvaluateSpec):
-        outcome = _same_as_best(spec, files) or _evaluate(spec, data, device, files, report)
+    if isinstance(spec, EvaluateSpec | ShardSpec):
+        outcome = _same_as_best(spec, files) or _evaluate(spec, data, device, files, report, shards)
     elif isinstance(spec, TrainSpec):
         outcome = train(spec, data, device, files, report)
     elif isinstance(spec, FeaturesSpec):
@@ -95,21 +98,30 @@ def _run(files: JobFiles, workspace: Workspace, device: torch.device) -> None:
         "kind": spec.kind,
         "started": started.isoformat(),
         "finished": datetime.now(UTC).isoformat(),
-        "seconds": time.perf_counter() - clock,
+        "seconds": time.perf_counter() - clock + sum(read_result(shard)["seconds"] for shard in shards),
         **provenance(device),
     }
     save_text(files.result, sealed({**about, **outcome, **about}, files))
     shutil.rmtree(files.state, ignore_errors=True)
+    for shard in shards:
+        shard.adversarial.unlink(missing_ok=True)
     files.progress.unlink(missing_ok=True)
 
 
-def _evaluate(spec: EvaluateSpec, data: Data, device: torch.device, files: JobFiles, report: Report) -> dict[str, Any]:
-    judgement, outcome = evaluate_job(spec, data, device, files, report)
+def _evaluate(
+    spec: EvaluateSpec | ShardSpec,
+    data: Data,
+    device: torch.device,
+    files: JobFiles,
+    report: Report,
+    shards: Sequence[JobFiles],
+) -> dict[str, Any]:
+    judgement = merge_job(shards, files) if shards else evaluate_job(spec, data, device, files, report)
     save_verdicts(files.verdicts, judgement)
-    return outcome
+    return outcome_of(judgement)
 
 
-def _same_as_best(spec: EvaluateSpec, files: JobFiles) -> dict[str, Any] | None:
+def _same_as_best(spec: EvaluateSpec | ShardSpec, files: JobFiles) -> dict[str, Any] | None:
     """The outcome of the same attack on ``best``, where ``last`` has the very same weights; None if there is none.
 
     It depends on nothing else: not on the checkpoint's name. A worker that is at it is waited for.

@@ -22,18 +22,28 @@ class GivenExecutor(Executor):
 
     A call gets the first GPU that its process sees, or the CPU, as last argument. In one process one call runs at a
     time. What the executor itself raises (a dead worker, a lost connection) is :class:`WorkerDied`. ``close`` is called
-    at the end: without it, the executor stays whoever's it is.
+    at the end: without it, the executor stays whoever's it is. One that is not open any more may wait for ever.
     """
 
-    def __init__(self, executor: Executor, workers: int = 1, close: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        workers: int = 1,
+        *,
+        close: Callable[[], object] = lambda: None,
+        is_open: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.workers = workers
-        self._executor, self._close = executor, close
+        self._executor, self._close, self._is_open = executor, close, is_open
         self._theirs: dict[Future[Any], Future[bytes]] = {}
         self._cancelling = False
 
     def submit(self, call: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Have the executor run ``call(*args, device)``; ``call`` and ``args`` must pickle if it has processes."""
         future: Future[T] = Future()
+        if not self._is_open():
+            future.set_exception(WorkerDied("the executor is closed, or its connection was lost for good"))
+            return future
         try:  # dask takes equal calls for one: a word tells them apart
             theirs = self._executor.submit(_work, partial(call, *args, **kwargs), uuid4().hex)
         except Exception as error:  # a pool that is broken or closed
@@ -120,4 +130,9 @@ def on_dask(address: str, timeout: float = 30.0) -> GivenExecutor:
     except (OSError, ValueError, TypeError) as error:
         raise HarnessError(f"no dask scheduler answers at {address!r} (it is like tcp://host:8786): {error}") from error
     workers = len(client.scheduler_info(n_workers=-1)["workers"])
-    return GivenExecutor(client.get_executor(), max(workers, 1), client.close)
+    return GivenExecutor(
+        client.get_executor(),
+        max(workers, 1),
+        close=client.close,
+        is_open=lambda: client.status in {"running", "connecting"},
+    )
