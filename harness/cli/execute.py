@@ -86,6 +86,7 @@ def run(
         int | None, typer.Option(help="Jobs at once; default: one per GPU, or per CPU core; with Slurm 64.")
     ] = None,
     devices: Annotated[str, typer.Option(help="GPUs of this machine: 0,2; default: all.", metavar="NUMBERS")] = "",
+    devices_per_job: Annotated[int, typer.Option(min=1, help="How many GPUs train one model together.")] = 1,
     time_limit: Annotated[
         float | None, typer.Option(min=0.001, help="Hours after which a job of a local worker is ended.")
     ] = None,
@@ -135,8 +136,8 @@ def run(
     done = recall(here, key) if key and not dry_run else None
     if done and _show_done(here, done, open_store(here, store, create=True), WorkspaceFiles(workspace), quiet=quiet):
         return
-    where = {"name": executor, "workers": workers, "devices": devices, "hours": time_limit}
-    where |= {"slurm": slurm, "dask": dask}
+    where: dict[str, Any] = {"name": executor, "workers": workers, "devices": devices, "each": devices_per_job}
+    where |= {"hours": time_limit, "slurm": slurm, "dask": dask}
     pool, jobs, described = _plan(here, words, where, shards)
     if dry_run:
         typer.echo(described)

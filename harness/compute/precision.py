@@ -83,12 +83,12 @@ def _seconds(step: Callable[[int], object], images: int, precision: Precision, d
 
 
 def device_speedup(device: str) -> float:
-    """The :func:`speedup` of a device on convolutions of the kind that is trained here; 0 where bfloat16 fails.
+    """The :func:`speedup` of a device, of several the first, on convolutions as trained here; 0 where bfloat16 fails.
 
     Half a second, once: what was measured is kept in the user's cache, ``$XDG_CACHE_HOME`` or ``~/.cache``, by device,
     processor and version of PyTorch. A damaged file there is replaced; where none can be written, nothing is kept.
     """
-    where = torch.device(device)
+    where = torch.device(device.partition(",")[0])
     about = _about(where)
     name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
     with suppress(OSError, RuntimeError, ValueError, KeyError, TypeError):

@@ -31,6 +31,7 @@ from harness.evaluation.judge import Report
 from harness.evaluation.judgement import Judgement
 from harness.plugins import load_plugins
 from harness.run.status import read_result
+from harness.run.together import together
 from harness.run.workspace import Workspace
 from harness.training.loop import train
 from harness.trust.diagnose import diagnose_job
@@ -55,7 +56,8 @@ class JobFailed(Exception):
 def run_job(job_id: str, workspace: Workspace, device: str, shards: Sequence[str] = ()) -> None:
     """Do the job that its ``spec.json`` describes, unless it is done; leave ``result.json`` behind.
 
-    An evaluation that was divided puts its ``shards`` together, which are done.
+    An evaluation that was divided puts its ``shards`` together, which are done. ``device`` may be several, such as
+    ``cuda:0,cuda:1``: a training takes all of them, other jobs the first.
 
     A lock keeps a second worker, of whatever scheduler, waiting until the first is done or dead. The workspace says
     where this machine finds the images; their fingerprint must be the spec's.
@@ -69,18 +71,19 @@ def run_job(job_id: str, workspace: Workspace, device: str, shards: Sequence[str
             return
         with _logging_to(files.log):
             try:
-                _run(files, workspace, torch.device(device), [workspace.job(shard) for shard in shards])
+                _run(files, workspace, device.split(","), [workspace.job(shard) for shard in shards])
             except (Exception, SystemExit) as error:  # a plugin's exit() is no end of the worker
                 raise _record_failure(files, error) from error
 
 
-def _run(files: JobFiles, workspace: Workspace, device: torch.device, shards: Sequence[JobFiles]) -> None:
+def _run(files: JobFiles, workspace: Workspace, devices: Sequence[str], shards: Sequence[JobFiles]) -> None:
+    device = torch.device(devices[0])
     files.failure.unlink(missing_ok=True)
     load_plugins(workspace.plugins)
     spec = parse_spec(files.spec.read_text(encoding="utf-8"))
     data = _checked_data(spec, workspace)
     started, clock = datetime.now(UTC), time.perf_counter()
-    log.info("%s on %s", files.id, device)
+    log.info("%s on %s", files.id, ", ".join(devices))
 
     def report(progress: dict[str, Any]) -> None:
         save_text(files.progress, json.dumps(progress))
@@ -88,7 +91,8 @@ def _run(files: JobFiles, workspace: Workspace, device: torch.device, shards: Se
     if isinstance(spec, EvaluateSpec | ShardSpec):
         outcome = _same_as_best(spec, files) or _evaluate(spec, data, device, files, report, shards)
     elif isinstance(spec, TrainSpec):
-        outcome = train(spec, data, device, files, report)
+        with together(files.id, workspace, devices) as group:
+            outcome = train(spec, data, device, files, report, group)
     elif isinstance(spec, FeaturesSpec):
         outcome = features_job(spec, data, device, files, report)
     else:

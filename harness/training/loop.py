@@ -25,6 +25,7 @@ from harness.compute.images import augment, to_float
 from harness.compute.modes import computing_in, evaluating, to_channels_last
 from harness.compute.randomness import generator, seeded
 from harness.datasets.holdout import hold_out
+from harness.training.group import Group
 from harness.training.memory import within_memory
 from harness.training.models import build_method, build_model
 from harness.training.schedules import learning_rate
@@ -39,8 +40,12 @@ class TrainingDiverged(HarnessError):
     """The loss is no longer a finite number."""
 
 
-def train(spec: TrainSpec, data: Data, device: torch.device, files: JobFiles, report: Report) -> dict[str, Any]:
+def train(
+    spec: TrainSpec, data: Data, device: torch.device, files: JobFiles, report: Report, group: Group | None = None
+) -> dict[str, Any]:
     """Train until the last epoch, resuming from ``files.training_state`` if a run was cut off there.
+
+    Of a ``group`` of processes, all of which call this, the leading one writes the files.
 
     Leaves ``best.safetensors`` (highest accuracy on the held-out validation split: robust, then natural, unless the
     method says otherwise), ``last.safetensors`` and ``history.jsonl``; returns what goes into ``result.json``.
@@ -49,12 +54,13 @@ def train(spec: TrainSpec, data: Data, device: torch.device, files: JobFiles, re
         TrainingDiverged: if a term of the loss is not finite; the checkpoint of the last good epoch stays.
         harness.training.memory.BatchTooLarge: if memory runs out; the message says how many images at once would fit.
     """
-    run = _Run(spec, data, device, files)
+    run = _Run(spec, data, device, files, group or Group())
     report({"epoch": run.epoch, "epochs": spec.protocol.epochs})
     while run.epoch < spec.protocol.epochs:
         run.train_epoch()
         report({"epoch": run.epoch, "epochs": spec.protocol.epochs, **run.history[-1]})
-    save_weights(files.weights("last"), run.kept_model.state_dict())
+    if run.group.leads:
+        save_weights(files.weights("last"), run.kept_model.state_dict())
     return {
         "epochs": run.epoch,
         "best_epoch": run.best[2],
@@ -68,7 +74,8 @@ def train(spec: TrainSpec, data: Data, device: torch.device, files: JobFiles, re
 class _Run:
     """The moving parts of a training job; everything in them is in the checkpoint."""
 
-    def __init__(self, spec: TrainSpec, data: Data, device: torch.device, files: JobFiles) -> None:
+    def __init__(self, spec: TrainSpec, data: Data, device: torch.device, files: JobFiles, group: Group) -> None:
+        self.group = group
         self.spec, self.device, self.files, self.protocol = spec, device, files, spec.protocol
         self.method, self.threat = build_method(spec), Threat.of(spec.threat)
         limited = data.train.head(spec.dataset.train_examples)
@@ -97,6 +104,7 @@ class _Run:
         self.best_weights: dict[str, Tensor] = {}
         self.history: list[dict[str, Any]] = []
         self._restore()
+        group.agree(self.epoch, device)
 
     @property
     def kept_model(self) -> nn.Module:
@@ -135,14 +143,16 @@ class _Run:
         order = torch.randperm(len(labels), generator=generator(self.spec.seed, "order", self.epoch)).to(self.device)
         draws = generator(self.spec.seed, "training", self.epoch, device=self.device)
         totals: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
-        self.model.train()
+        model = self.group.divided(self.model).train()
         for index in range(self.steps):
             progress = (self.epoch - 1 + index / self.steps) / self.protocol.epochs
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate(self.protocol, progress)
             batch = order[index * self.batch_size : (index + 1) * self.batch_size]
             x = augment(to_float(images[batch]), self.protocol.augmentation, draws)
-            loss = within_memory(partial(self._differentiate, x, labels[batch], Step(self.epoch, draws)), len(x))
+            step = partial(self._differentiate, model, x, labels[batch], Step(self.epoch, draws))
+            # In a group smaller steps cannot be tried: the others wait in this one, and fail when this process ends.
+            loss = within_memory(step, len(x)) if self.group.size == 1 else step(len(x))
             self.optimizer.step()
             if self.average:
                 self.average.update_parameters(self.model)
@@ -153,13 +163,14 @@ class _Run:
         self._check_finite(means)
         return means
 
-    def _differentiate(self, x: Tensor, y: Tensor, step: Step, size: int) -> LossTerms:
+    def _differentiate(self, model: nn.Module, x: Tensor, y: Tensor, step: Step, size: int) -> LossTerms:
         """The loss on the first ``size`` images of a batch, and its gradient in the parameters."""
         with computing_in(self.protocol.precision, self.device):
-            returned = self.method.loss(self.model, x[:size], y[:size], self.threat, step)
+            returned = self.method.loss(model, x[:size], y[:size], self.threat, step)
         loss = _checked(self.spec.method.name, returned)
         self.optimizer.zero_grad()
         loss.total.backward()  # type: ignore[no-untyped-call]
+        self.group.sum_gradients(self.model)
         return loss
 
     def _check_finite(self, means: dict[str, float]) -> None:
@@ -178,7 +189,8 @@ class _Run:
     def _validate(self) -> tuple[float, float]:
         """Natural and PGD accuracy on the validation split, from the same random start in every epoch."""
         draws = generator(self.spec.seed, "validation", device=self.device)
-        model, counts = self.kept_model, torch.zeros(2, dtype=torch.long, device=self.device)
+        model = self.group.divided(self.kept_model)
+        counts = torch.zeros(2, dtype=torch.long, device=self.device)
         for images, labels in zip(*(torch.split(part, VALIDATION_BATCH) for part in self.validation), strict=True):
             x = to_float(images)
             start = self.threat.random_start(x, draws)
@@ -199,6 +211,8 @@ class _Run:
         return natural / count, robust / count
 
     def _save(self) -> None:
+        if not self.group.leads:
+            return
         state = {
             "epoch": self.epoch,
             "best": self.best,
@@ -226,6 +240,8 @@ class _Run:
 
     def _publish(self) -> None:
         """What others read, always that of the checkpoint, whenever a kill comes."""
+        if not self.group.leads:
+            return
         best = self.files.weights("best")
         if self.best[2] == self.epoch or not best.exists():
             save_weights(best, self.best_weights)

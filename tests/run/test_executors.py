@@ -267,12 +267,17 @@ def test_slots_are_dealt_out_over_the_named_gpus(monkeypatch):
     for devices, workers, expected in (("", None, [0, 1, 2, 3]), ("0,2", None, [0, 2]), ("2,0", 3, [2, 0, 2])):
         slots = default_slots(workers, parse_devices(devices))
         assert [slot.device for slot in slots] == [f"cuda:{number}" for number in expected]
+    assert [slot.device for slot in default_slots(None, each=2)] == ["cuda:0,cuda:1", "cuda:2,cuda:3"]
+    assert [slot.device for slot in default_slots(3, [3, 0, 1], each=2)] == ["cuda:3,cuda:0"] * 3
+    with pytest.raises(HarnessError, match="--devices-per-job 4 is more than the 2 GPUs"):
+        default_slots(None, [0, 1], each=4)
     for wrong in ("4", "0,", "cuda:0", "-1"):
         with pytest.raises(HarnessError, match=r"which has GPUs 0 to 3: got"):
             parse_devices(wrong)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(HarnessError, match="no GPU"):
         parse_devices("0")
+    assert {slot.device for slot in default_slots(None, each=2)} == {"cpu,cpu"}
 
 
 def test_without_a_gpu_the_cores_are_shared_out():

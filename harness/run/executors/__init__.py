@@ -35,13 +35,15 @@ def executor_for(
     workspace: WorkspaceFiles,
     *,
     devices: str = "",
+    each: int = 1,
     hours: float | None = None,
     slurm: str = "",
     dask: str = "",
 ) -> JobExecutor:
     """The executor called ``name``, with so many workers (default: one per device), for jobs of the workspace.
 
-    ``devices`` are GPUs of this machine by their numbers, such as ``0,2``, and ``hours`` the limit of one job there;
+    ``devices`` are GPUs of this machine by their numbers, such as ``0,2``, ``each`` is how many of them a training
+    takes, and ``hours`` the limit of one job there;
     ``slurm`` has options of sbatch, ``dask`` the address of a scheduler.
 
     Raises:
@@ -53,6 +55,7 @@ def executor_for(
         raise HarnessError(f"--workers must be at least 1, got {workers}")
     for option, owner, given in (
         ("--devices", "local", devices),
+        ("--devices-per-job", "local", each > 1),
         ("--time-limit", "local", hours),
         ("--slurm", "slurm", slurm),
         ("--dask", "dask", dask),
@@ -65,5 +68,5 @@ def executor_for(
         if workers:
             raise HarnessError("--executor dask takes no --workers: the cluster has as many as it has")
         return on_dask(dask)
-    slots = default_slots(workers, parse_devices(devices))
+    slots = default_slots(workers, parse_devices(devices), each)
     return InlineExecutor(slots[0]) if name == "inline" else LocalExecutor(slots, hours)

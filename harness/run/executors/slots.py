@@ -13,7 +13,7 @@ from harness.compute.memory import keep_freed_memory
 
 @dataclass(frozen=True)
 class Slot:
-    """One place to run a job: a device and the CPU threads that belong to it."""
+    """One place to run a job: a device, or several between commas, and the CPU threads for each of them."""
 
     device: str
     threads: int
@@ -45,13 +45,21 @@ def parse_devices(text: str) -> list[int]:
     return [int(word) for word in dict.fromkeys(words)]
 
 
-def default_slots(workers: int | None = None, devices: Sequence[int] = ()) -> list[Slot]:
+def default_slots(workers: int | None = None, devices: Sequence[int] = (), each: int = 1) -> list[Slot]:
     """One slot per GPU; without a GPU, one per CPU core (at most 8), the cores shared out among them.
 
     ``workers`` asks for that many slots instead, dealt out over the GPUs in turn: all of them, or ``devices`` alone.
+    With ``each`` above 1, that many GPUs, or processes on the CPU, are one place.
+
+    Raises:
+        HarnessError: if there are GPUs, and fewer than one place needs.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     gpus = devices or range(torch.cuda.device_count())
-    count = workers or len(gpus) or min(cores, 8)
-    threads = max(1, cores // count)
-    return [Slot(f"cuda:{gpus[index % len(gpus)]}" if gpus else "cpu", threads) for index in range(count)]
+    places = [",".join(f"cuda:{gpu}" for gpu in gpus[at : at + each]) for at in range(0, len(gpus) - each + 1, each)]
+    if gpus and not places:
+        raise HarnessError(f"--devices-per-job {each} is more than the {len(gpus)} GPUs that there are")
+    places = places or [",".join(["cpu"] * each)]
+    count = workers or (len(places) if gpus else max(1, min(cores, 8) // each))
+    threads = max(1, cores // (count * each))
+    return [Slot(places[index % len(places)], threads) for index in range(count)]
