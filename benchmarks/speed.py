@@ -5,6 +5,7 @@ by turn, and their range. Without ``--work`` everything is measured. With ``--th
 processor's, so that a busy machine does no harm.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -39,6 +40,7 @@ from harness.api.model import Inputs
 from harness.attacks import resolve
 from harness.compute.memory import keep_freed_memory
 from harness.compute.modes import computing_in, to_channels_last
+from harness.compute.recording import SWITCH
 from harness.datasets.folder import load_folder
 from harness.evaluation.judge import Examples, judge
 from harness.plugins import load_plugins
@@ -237,6 +239,16 @@ def _attacking(title: str, kind: str, attack: str, *libraries: str) -> Work:
     return Work(title, partial(our_attack, kind, attack), rivals)
 
 
+def recording(contender: Callable[[Settings], Turn], settings: Settings) -> Turn:
+    """The same with passes recorded as CUDA graphs, where there is a GPU, in a process of its own."""
+    os.environ[SWITCH] = "1"
+    return contender(settings)
+
+
+def _recorded(work: Work) -> Work:
+    return Work(f"{work.title}, recorded", partial(recording, work.ours), {"ours, not recorded": work.ours})
+
+
 WORKS = {
     "pgd-at": _training("pgd-at", "PGD-AT"),
     "trades": _training("trades", "TRADES"),
@@ -247,6 +259,8 @@ WORKS = {
     "start": Work("start of a job, 11,000 JPEGs", our_start, {"ImageFolder, DataLoader": their_start}),
     "autoattack-digits": _attacking("AutoAttack, digits, small CNN", "small-cnn", "autoattack", "pyautoattack"),
 }
+RECORDED = ("pgd-at", "trades", "trades-ancra", "pgd-20", "autoattack-digits")
+WORKS |= {f"recorded-{name}": _recorded(WORKS[name]) for name in RECORDED}
 
 
 def compare(work: Work, settings: Settings, turns: int) -> list[str]:
@@ -293,7 +307,7 @@ def main(
     """Measure and print one table."""
     settings = Settings(device, examples, batch, precision, threads)
     print("| work | peer | peer / ours | range | stand: ours / peer |\n| --- | --- | ---: | --- | --- |", flush=True)
-    for name in works or WORKS:
+    for name in works or (name for name in WORKS if not name.startswith("recorded") or device != "cpu"):
         print("\n".join(compare(WORKS[name], settings, turns)), flush=True)
 
 

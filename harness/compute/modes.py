@@ -92,6 +92,11 @@ def is_rough(device: torch.device) -> bool:
     return torch.is_autocast_enabled(device.type) or (device.type == "cuda" and bool(_rounding_backends()))
 
 
+def arithmetic_of(device: torch.device) -> tuple[object, ...]:
+    """What the numbers of a pass depend on beside its model and images: autocast, and what is rounded to TF32."""
+    return torch.is_autocast_enabled(device.type), torch.get_autocast_dtype(device.type), len(_rounding_backends())
+
+
 def exact_steps(steps: int, device: torch.device) -> int:
     """How many of a search's last steps are made in float32: a tenth, at least one; none if all are anyway."""
     return math.ceil(steps / _EXACT) if is_rough(device) else 0
