@@ -218,11 +218,11 @@ def record(plain: Pass, inputs: list[Tensor], differentiated: bool) -> Recording
                 if differentiated:
                     torch.autograd.grad(outputs, inputs[0], [torch.zeros_like(each) for each in outputs])
         torch.cuda.current_stream().wait_stream(stream)
-        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, stream=stream):
             outputs, layout = tree.tree_flatten(plain(*inputs))
         weights, gradient = [torch.zeros_like(each) for each in outputs], None
         if differentiated:
-            with torch.cuda.graph(back, pool=graph.pool(), stream=stream, capture_error_mode="thread_local"):
+            with torch.cuda.graph(back, pool=graph.pool(), stream=stream):
                 (gradient,) = torch.autograd.grad(outputs, inputs[0], weights)
     return Recording(inputs, outputs, layout, graph.replay, weights, gradient, back.replay)
 
