@@ -7,6 +7,7 @@ from torch import nn
 from harness.api.model import Inputs
 from harness.compute.cheaper import cheaper
 from harness.compute.modes import computing_in
+from harness.compute.recording import SWITCH
 from harness.models.small_cnn import SmallCNN
 
 
@@ -22,3 +23,15 @@ def test_only_in_float32(precision: str, folds: int) -> None:
     with computing_in(precision, torch.device("cpu")), cheaper(model, view):
         assert changed() == folds
     assert changed() == 0
+
+
+@pytest.mark.parametrize(("switch", "changes"), [("1", {"heads"}), ("0", set())])
+def test_elsewhere_than_on_a_cpu_passes_are_recorded_where_that_is_asked_for(
+    switch: str, changes: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SWITCH, switch)
+    model = SmallCNN(10, Inputs(1, 8)).to("meta")
+    before = set(vars(model))
+    with cheaper(model):
+        assert vars(model).keys() - before == changes
+        assert not any("forward" in vars(module) for module in model.modules())
