@@ -102,7 +102,7 @@ def _recordings_of(module: nn.Module) -> _Recordings:
 def _play(module: nn.Module, plain: Pass, known: _Recordings, *inputs: Any) -> Any:
     """``plain(*inputs)``: images (M, C, H, W), and maybe labels (M,); from a recording where there can be one."""
     inputs = tuple(each for each in inputs if each is not None)
-    if _busy or not known.usable or not 0 < len(inputs[0]) <= _MOST:
+    if _busy or module.training or not known.usable or not 0 < len(inputs[0]) <= _MOST:
         return plain(*inputs)
     differentiated = torch.is_grad_enabled() and inputs[0].requires_grad
     shapes = tuple((each.shape[1:], each.dtype) for each in inputs)
