@@ -46,11 +46,6 @@ class Choice:
         """Whether figures belong to it."""
         return bool(self.figures) or (self.style == "full" and self.claims is None)
 
-    @property
-    def needs_history(self) -> bool:
-        """Whether the epochs of the trainings are shown: in figures, and as costs."""
-        return self.pictured or (self.style == "paper" and self.claims is None)
-
 
 @dataclass(frozen=True)
 class Chosen:

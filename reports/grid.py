@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
+from results.names import WORST_CASE
+
 Style = Literal["", "best", "second", "doubtful"]
 
 
@@ -86,9 +88,38 @@ class Grid:
         return replace(self, columns=columns, blocks=tuple(map(flatten, self.blocks)), stacked=False)
 
 
+def shortened(grid: Grid, most: int) -> Grid:
+    """At most so many lines of each block, in their order: the best by worst case, the first where none is known.
+
+    Footnotes are those of the lines that are left; a note says how many there are.
+    """
+    if all(len(block.lines) <= most for block in grid.blocks):
+        return grid
+    blocks = tuple(replace(block, lines=_best(block.lines, most)) for block in grid.blocks)
+    values = [each for block in blocks for line in block.lines for each in (line.name, line.verdict, *line.values)]
+    marks = {mark for each in values if each for mark in each.mark.split(",")}
+    shown = f"Shown: {sum(len(block.lines) for block in blocks)} of {len(grid.lines):,} rows, the best by worst case."
+    return replace(
+        grid,
+        blocks=blocks,
+        footnotes={mark: text for mark, text in grid.footnotes.items() if mark in marks},
+        notes=(f"{shown} The files have all.", *grid.notes),
+    )
+
+
+def _best(lines: Sequence[Line], most: int) -> tuple[Line, ...]:
+    def badness(place: int) -> float:
+        accuracy = lines[place].record.get(WORST_CASE)
+        return -accuracy if isinstance(accuracy, float) else 0.0
+
+    return tuple(lines[place] for place in sorted(sorted(range(len(lines)), key=badness)[:most]))
+
+
 def one_line(text: str) -> str:
     """The text without line breaks and what else does not print, a space in the place of each."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(text.split())
 
 
 def groups(widths: Sequence[float], room: float) -> list[list[int]]:

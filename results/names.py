@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import cache
 
 NATURAL, WORST_CASE = "natural", "worst-case"
 CHECKPOINTS = ("best", "last")
@@ -17,8 +18,10 @@ def ordered_attacks(names: Iterable[str]) -> list[str]:
     return sorted(dict.fromkeys(names), key=attack_rank)
 
 
-def attack_rank(name: str) -> tuple[int, list[tuple[int, str]]]:
+@cache
+def attack_rank(name: str) -> tuple[int, tuple[tuple[int, str], ...]]:
     """What :func:`ordered_attacks` sorts by; ``pgd-20`` comes before ``pgd-100``."""
     family = re.split("[-:]", name)[0] if name.startswith("pgd") else name.partition(":")[0]
     place = _ATTACKS.index(family) if family in _ATTACKS else len(_ATTACKS) + (name == WORST_CASE)
-    return place, [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    parts = re.split(r"(\d+)", name)
+    return place, tuple((int(part), "") if part.isdigit() else (-1, part) for part in parts)

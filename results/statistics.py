@@ -46,8 +46,12 @@ def mcnemar_exact(only_first: ArrayLike, only_second: ArrayLike) -> Floats:
     """
     from scipy.special import bdtr  # not scipy.stats, whose import takes longer than a whole report
 
-    differing = np.add(only_first, only_second)
-    return np.asarray(np.minimum(1.0, 2 * bdtr(np.minimum(only_first, only_second), differing, 0.5)))
+    fewer, differing = np.minimum(only_first, only_second), np.add(only_first, only_second)
+    most = differing.max(initial=0)
+    if fewer.size > (most + 1) * (most // 2 + 1):  # more pairs than there are counts: each p-value is computed once
+        every = np.arange(most + 1)
+        return np.asarray(np.minimum(1.0, 2 * bdtr(every[: most // 2 + 1], every[:, None], 0.5))[differing, fewer])
+    return np.asarray(np.minimum(1.0, 2 * bdtr(fewer, differing, 0.5)))
 
 
 def tango(only_first: int, only_second: int, n: int, confidence: float = 0.95) -> tuple[float, float]:

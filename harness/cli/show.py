@@ -68,19 +68,32 @@ def show_report(
         return []
     choice = choice or Choice()
     chosen = choose(frame, choice)
-    epochs = history(store) if written is None and choice.needs_history else None
+    epochs = _epochs(store, chosen, choice) if written is None else None
     for table in (tables := grids(chosen, epochs, choice)):
         console.print(to_terminal(table))
     if written is None:
         from reports.write import write
 
-        drawn = _draw(chosen, epochs, choice, store, workspace) if choice.pictured and epochs is not None else None
-        if drawn and evaluations is None:
-            _show_missing(console, drawn)
-        written = write(tables, drawn.files if drawn else {}, workspace.reports)
+        pictures = _draw(chosen, epochs, choice, store, workspace) if choice.pictured and epochs is not None else None
+        if pictures and evaluations is None:
+            _show_missing(console, pictures)
+        written = write(tables, pictures.files if pictures else {}, workspace.reports)
     console.print(f"database: {store.name}", f"tables and plots: {workspace.reports}", sep="\n")
     console.print(*(f"  {path.name}" for path in written), sep="\n", highlight=False)
     return written
+
+
+def _epochs(store: "Store", chosen: "Chosen", choice: "Choice") -> "DataFrame | None":
+    """The epochs that are shown: of all trainings as costs of a paper, of the best in figures; None where none are."""
+    from results.queries import history
+
+    if choice.style == "paper" and choice.claims is None:
+        return history(store)
+    if not choice.pictured:
+        return None
+    from reports.figures import drawn, trainings_of
+
+    return history(store, train_id=trainings_of(drawn(chosen.shown, choice.figures)))
 
 
 def _draw(

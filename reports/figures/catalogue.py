@@ -84,8 +84,7 @@ def draw(source: Source, names: Sequence[str] = ()) -> Drawn:
     for name in names:
         if name not in [kind.name for kind in FIGURES]:
             raise UnknownName("figure", name, [kind.name for kind in FIGURES])
-    tables = _one_each(source.tables)
-    chosen = tables if names else [of_most_interest(tables)]
+    tables, chosen = _one_each(source.tables), drawn(source.tables, names)
     files: dict[str, bytes] = {}
     lacking: dict[str, str] = {}
     for kind in (each for each in FIGURES if each.name in (names or each.name)):
@@ -97,6 +96,12 @@ def draw(source: Source, names: Sequence[str] = ()) -> Drawn:
             if figure:
                 add(files, f"{kind.name}_{slug}", pictures(figure))
     return Drawn(files, lacking, [table.setting for table in tables if table not in chosen])
+
+
+def drawn(tables: Sequence[Comparison], names: Sequence[str] = ()) -> list[Comparison]:
+    """Of these tables those that :func:`draw` makes figures of."""
+    each = _one_each(tables)
+    return each if names else [of_most_interest(each)]
 
 
 def of_most_interest(tables: Sequence[Comparison]) -> Comparison:

@@ -10,13 +10,13 @@ from matplotlib.lines import Line2D
 from reports.cost import ATTACK_PASSES, TRAINING_HOURS, costs_of
 from reports.figures.accuracy import ends_of
 from reports.figures.source import Source, best_of, title_of
-from reports.figures.style import DOT, GREY, WIDTH, dots, legend, style
+from reports.figures.style import DOT, GREY, WIDTH, dots, legend, legend_height, style
 from reports.methods import colours
 from reports.published import Claim
 from reports.table import Comparison
 from results.names import NATURAL, WORST_CASE
 
-_MOST = 30
+_MOST, _AXES = 13, 1.8  # methods; inches
 Point = tuple[float, float]
 
 
@@ -62,6 +62,7 @@ def natural_and_robust(whole: Comparison, source: Source) -> Figure | None:
         axes.margins(0.08)
         axes.grid(axis="both")
         axes.set_title(title_of(measured, whole))
+        figure.set_figheight(max(figure.get_figheight(), _AXES + legend_height(handles)))
         legend(figure, handles, "lower")
     return figure
 
@@ -106,6 +107,7 @@ def cost_and_robustness(whole: Comparison, source: Source) -> Figure | None:
         axes.set(xlabel=unit, ylabel="worst-case accuracy (%)", xlim=(0, 1.1 * max(cost for cost, _ in points)))
         axes.grid(axis="both")
         axes.set_title(title_of(measured, whole))
+        figure.set_figheight(max(figure.get_figheight(), _AXES + legend_height(handles)))
         legend(figure, handles, "lower")
     return figure
 

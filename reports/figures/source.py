@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
+MOST = 30  # methods in one figure
+
+
 @dataclass(frozen=True)
 class Source:
-    """The chosen results: rows of the long form, their tables, the epochs of trainings, published figures.
+    """The chosen results: rows of the long form, their tables, epochs of :func:`trainings_of`, published figures.
 
     ``features`` are those of all checkpoints that have any; ``jobs`` is the folder of the job directories.
     """
@@ -40,6 +43,11 @@ class Source:
     def classes_of(self, table: Comparison) -> NDArray[np.int32]:
         """The labels of the first test examples, as many as are known; of the whole data set, whatever the method."""
         return max((each.labels for each in self.features_of(table).values()), key=len, default=np.zeros(0, np.int32))
+
+
+def trainings_of(tables: Sequence[Comparison]) -> list[str]:
+    """The ids of all trainings that figures of these tables may show."""
+    return [name for table in tables for row in best_of(table, MOST).rows for name in row.trainings]
 
 
 def best_of(table: Comparison, most: int) -> Comparison:

@@ -116,17 +116,26 @@ def panels(
 
 def legend(figure: Figure, handles: Sequence[Artist], place: str = "upper", title: str = "") -> None:
     """A legend outside the axes, in as many columns as its longest label lets fit, four at most."""
-    longest = max(max(map(len, str(each.get_label()).split("\n"))) for each in handles)
-    columns = max(1, min(4, len(handles), CHARACTERS // (longest + 5)))
     figure.legend(
         handles=handles,
         loc=_OUTSIDE[place],
-        ncols=columns,
+        ncols=_legend_columns(handles),
         frameon=False,
         handlelength=1.6,
         title=title or None,
         title_fontsize=8,
     )
+
+
+def legend_height(handles: Sequence[Artist]) -> float:
+    """How many inches :func:`legend` takes, about."""
+    lines = max(str(each.get_label()).count("\n") + 1 for each in handles)
+    return ceil(len(handles) / _legend_columns(handles)) * (0.05 + 0.13 * lines)
+
+
+def _legend_columns(handles: Sequence[Artist]) -> int:
+    longest = max(max(map(len, str(each.get_label()).split("\n"))) for each in handles)
+    return max(1, min(4, len(handles), CHARACTERS // (longest + 5)))
 
 
 def dots(palette: dict[str, str], **options: Any) -> list[Line2D]:

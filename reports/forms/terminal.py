@@ -2,19 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from reports.grid import Grid, Line, Value, groups, one_line
+from reports.grid import Grid, Line, Value, groups, one_line, shortened
 
 _VERDICTS = {"trusted": "green", "suspect": "yellow", "masked": "red"}
 _STYLES = {"": "", "best": "bold", "second": "underline", "doubtful": "italic dim"}
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _GAP = 1
+_MOST = 40  # lines of a block: a terminal is no place for a thousand
 
 
 @dataclass(frozen=True)
@@ -23,10 +26,9 @@ class _Column:
     cells: Sequence[Text]
     left: bool
 
-    @property
+    @cached_property
     def width(self) -> int:
-        lines = [line for text in (self.header, *self.cells) for line in text.split("\n")]
-        return max(line.cell_len for line in lines)
+        return max(cell_len(line) for text in (self.header, *self.cells) for line in text.plain.split("\n"))
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ class TerminalTable:
 
 
 def to_terminal(grid: Grid) -> TerminalTable:
-    """A rich renderable; in a stacked grid each line takes two rows."""
-    return TerminalTable(grid)
+    """A rich renderable; in a stacked grid each line takes two rows. Of many lines it shows a part, and says so."""
+    return TerminalTable(shortened(grid, _MOST))
 
 
 def _fitting(grid: Grid, width: int) -> list[list[_Column]]:

@@ -125,8 +125,11 @@ def _choose(rows: Sequence[Record]) -> Scores:
 def _members(trainings: Sequence[Record]) -> Iterable[tuple[str, list[Record]]]:
     """The trainings of each row of the table, by its label."""
     by_seed = sorted(trainings, key=lambda row: row["seed"])
+    own: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for row in by_seed:
+        own[row["method"], row["protocol"]].append(row)
     for place, label in labels(by_seed).items():
-        yield label, [row for row in by_seed if (row["method"], row["protocol"]) == place]
+        yield label, own[place]
 
 
 def _row(name: str, label: str, own: Sequence[tuple[int, Scores]], differences: Mapping[str, float]) -> Row:

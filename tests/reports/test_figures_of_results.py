@@ -208,6 +208,16 @@ def test_nothing_overlaps_whatever_the_methods(methods):
         assert figure is None or overlapping(figure) == [], kind.name
 
 
+def test_a_legend_of_many_long_names_leaves_room_for_the_points():
+    names = [f"trades (beta={number}.25, epochs=120)" for number in range(40)]
+    frame = results(names, attacks=("natural", "autoattack"))
+    claims = [
+        Claim("best-without-extra-data", "digits", "small-cnn", "Linf 0.2", attack, 0.5, "a paper", "")
+        for attack in ("natural", "autoattack")
+    ]
+    assert overlapping(natural_and_robust(comparison(frame), source(frame, names, claims=claims))) == []
+
+
 def test_names_are_text_whatever_they_hold():
     frame = results([*HOSTILE, "$a^b$", "_hidden"])
     drawn = draw(source(frame, [*HOSTILE, "$a^b$", "_hidden"]), ["waterfall", "natural-robust"])

@@ -215,6 +215,18 @@ def test_the_terminal_goes_on_in_a_second_block_where_the_width_is_too_small():
     ]
 
 
+def test_the_terminal_shows_the_best_of_many_rows_and_their_footnotes_alone():
+    frame = results([f"m{number:02d}" for number in range(50)])
+    frame["verdict"], frame["why"] = "suspect", "because of " + frame["method"]
+    table = comparison(frame)
+    best = sorted(table.rows, key=lambda row: -row.cells["worst-case"].accuracy)[:40]
+    text = shown(full(table), 120)
+    assert re.findall(r"^m\d\d", text, re.M) == sorted(row.method for row in best)
+    assert re.findall(r"because of (m\d\d)", text) == sorted(row.method for row in best)
+    assert "40 of 50 rows, the best by worst case" in text
+    assert "Shown:" not in shown(full(comparison(frame[frame["method"] < "m40"])), 120)
+
+
 def test_the_terminal_prints_exactly_the_best_values_bold():
     table = comparison(results())
     coloured = shown(full(table), 120, force_terminal=True, color_system="standard", no_color=False)

@@ -65,6 +65,7 @@ def test_mcnemar_is_the_binomial_tail_over_differing_pairs():
         expected = min(1.0, 2 * sum(comb(n, i) for i in range(least + 1)) / 2**n)
         assert found == pytest.approx(expected, rel=1e-12)
         assert mcnemar_exact(only_a, only_b) == mcnemar_exact(only_b, only_a) == found
+        assert (mcnemar_exact(np.full((40, 99), only_a), np.full((40, 99), only_b)) == found).all()
         assert found == pytest.approx(mcnemar([[5, only_a], [only_b, 3]], exact=True).pvalue, rel=1e-12)
 
 
