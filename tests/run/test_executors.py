@@ -169,6 +169,8 @@ def test_a_closed_executor_and_one_that_gives_a_call_up_lose_the_job_by_name():
             return future
 
     assert "gave the job up" in str(GivenExecutor(GivesUp()).submit(where).exception(timeout=60))
+    closed = GivenExecutor(ThreadPoolExecutor(1), is_open=lambda: False)
+    assert "is closed" in str(closed.submit(where).exception(timeout=60))
     pool = ThreadPoolExecutor(1)
     pool.shutdown()
     error = GivenExecutor(pool).submit(where).exception(timeout=60)
@@ -176,10 +178,19 @@ def test_a_closed_executor_and_one_that_gives_a_call_up_lose_the_job_by_name():
     assert "RuntimeError: cannot schedule new futures" in str(error)
 
 
-def test_a_dask_cluster_must_be_named_and_there():
-    for address in ("", "host", "tcp://127.0.0.1:1"):
-        with pytest.raises(HarnessError, match=r"tcp://host:8786|pip install"):
-            on_dask(address, timeout=0.1)
+@pytest.mark.slow
+def test_a_dask_cluster_must_answer():
+    pytest.importorskip("distributed")
+    for address in ("host", "tcp://127.0.0.1:1"):
+        with pytest.raises(
+            HarnessError, match=rf"no dask scheduler answers at '{address}' \(it is like tcp://host:8786"
+        ):
+            on_dask(address, timeout=3)
+
+
+def test_options_belong_to_an_executor():
+    with pytest.raises(HarnessError, match=r"--executor dask needs .* --dask tcp://host:8786"):
+        executor_for("dask", None, Workspace(Path(), "digits", Path()))
     with pytest.raises(HarnessError, match="--dask needs --executor dask, not local"):
         executor_for("local", None, Workspace(Path(), "digits", Path()), dask="tcp://host:8786")
 

@@ -43,8 +43,8 @@ def executor_for(
     """The executor called ``name``, with so many workers (default: one per device), for jobs of the workspace.
 
     ``devices`` are GPUs of this machine by their numbers, such as ``0,2``, ``each`` is how many of them a training
-    takes, and ``hours`` the limit of one job there;
-    ``slurm`` has options of sbatch, ``dask`` the address of a scheduler.
+    takes, and ``hours`` the limit of one job there; ``slurm`` has options of sbatch, ``dask`` the address of a
+    scheduler.
 
     Raises:
         HarnessError: for a name that is not known, no workers at all, or options that are none or another executor's.
