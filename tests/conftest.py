@@ -4,6 +4,7 @@ import os
 
 import one_postgres
 import pytest
+import torch
 from hypothesis import settings
 from sqlalchemy import create_engine, make_url
 
@@ -15,6 +16,9 @@ from harness.plan.graph import Request, plan
 from harness.plugins import load_plugins
 from results.store import Store
 
+# Tests share the cores with one another and with the processes that they start, which wait for one another by spinning.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(1)
 # On a busy machine any example may wait for longer than a deadline; what fails is printed so that it can be repeated.
 settings.register_profile("harness", deadline=None, print_blob=True)
 settings.load_profile("harness")

@@ -1,49 +1,25 @@
 """Each probe on models built so that the answer is known, and on honest ones."""
 
 import json
-import random
 from dataclasses import asdict, fields
 
-import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from oracles import Linear, linear_case
+from oracles import linear_case
+from probing import LINF, Then, codes, look
 from torch import nn
-from torch.autograd import grad as borrowed_grad
 from zoo import THREAT
 
 from harness.api.threat import Threat
 from harness.compute.passes import counting
-from harness.trust.findings import Evidence, diagnose
-from harness.trust.probes import PROBE_EXAMPLES, PROBE_FORWARDS, Probes, probe
+from harness.trust.probes import PROBE_EXAMPLES, PROBE_FORWARDS, Probes
 
-LINF, L2 = Threat("Linf", 0.1), Threat("L2", 0.5)
+L2 = Threat("L2", 0.5)
 SHAPE = (1, 6, 6)
-
-
-def look(model, x, y, threat=LINF, **settings):
-    return probe(model, x, y, threat, generator=torch.Generator().manual_seed(0), **settings)
-
-
-def codes(probes):
-    """What is found beside the attacks that were not run."""
-    return {finding.code for finding in diagnose(Evidence({}, 0, probes=probes))} - {"weak-evaluation"}
 
 
 def grey(count=60, shape=SHAPE):
     return torch.full((count, *shape), 0.5), torch.zeros(count, dtype=torch.long)
-
-
-class Then(nn.Module):
-    """A linear model of ``before(x)``, whose logits go through ``after``."""
-
-    def __init__(self, linear: Linear, before=lambda x: x, after=lambda logits: logits):
-        super().__init__()
-        self.linear, self.before, self.after = linear, before, after
-
-    def forward(self, x):
-        return self.after(self.linear(self.before(x)))
 
 
 class Score(nn.Module):
@@ -135,82 +111,6 @@ def test_random_points_break_a_sign_activation():
     assert seen.zero_gradient_clean == 1.0
     assert seen.noise == seen.curve["1"] > 0.3
     assert {"zero-gradient", "noise-wins"} <= codes(seen)
-
-
-def test_a_random_forward_spreads_and_is_still_measured_reproducibly():
-    case = linear_case(LINF, 4, count=40)
-    model = Then(case.model, after=lambda z: z + 0.1 * torch.randn_like(z))
-    state = torch.get_rng_state()
-    seen = look(model, case.x, case.y)
-    assert torch.equal(torch.get_rng_state(), state)
-    assert 1e-3 < seen.forward_spread < 0.1
-    assert look(model, case.x, case.y) == seen
-    assert "randomised-forward" in codes(seen)
-
-
-@pytest.mark.parametrize(
-    "asked", [lambda z: torch.is_grad_enabled(), lambda z: z.requires_grad, lambda z: z.grad_fn is not None]
-)
-def test_another_answer_for_whoever_wants_a_gradient_is_seen(asked):
-    """The other answer is the negative: at a distance of 2. No model of this kind is random."""
-    case = linear_case(LINF, 4, count=40)
-    seen = look(Then(case.model, after=lambda z: -z if asked(z) else z), case.x, case.y)
-    assert (seen.otherwise, seen.forward_spread) == (1.0, 0.0)
-    assert "answers-otherwise" in codes(seen)
-
-
-def test_rounding_is_no_other_answer():
-    case = linear_case(LINF, 4, count=40)
-    seen = look(Then(case.model, after=lambda z: z * (1 + 1e-4 * torch.is_grad_enabled())), case.x, case.y)
-    assert seen.otherwise == 0.0
-
-
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("kind", ["noise", "own noise", "dropout", "coin", "own coin", "switch", "numpy"])
-def test_a_random_model_is_not_said_to_answer_otherwise(kind, seed):
-    """Whether it draws from global generators or from its own, for each logit, image or batch."""
-    case, own = linear_case(LINF, 4, count=100), torch.Generator().manual_seed(seed)
-    python = random.Random(seed)
-    after = {
-        "noise": lambda z: z + 5 * torch.randn_like(z),
-        "own noise": lambda z: z + 5 * torch.randn(z.shape, generator=own),
-        "dropout": lambda z: F.dropout(z, 0.5, training=True),
-        "coin": lambda z: torch.where(torch.rand(len(z), 1) < 1 / 6, -z, z),
-        "own coin": lambda z: torch.where(torch.rand(len(z), 1, generator=own) < 1 / 6, -z, z),
-        "switch": lambda z: python.choice([-z, z, z.flip(1)]),
-        "numpy": lambda z: z + float(np.random.randn()),  # noqa: NPY002
-    }[kind]
-    seen = look(Then(case.model, after=after), case.x, case.y)
-    assert seen.otherwise <= 0.1
-    assert "answers-otherwise" not in codes(seen)
-    assert "randomised-forward" in codes(seen)
-
-
-def test_probabilities_are_told_from_logits():
-    case = linear_case(LINF, 4, count=40)
-    assert look(Then(case.model, after=lambda z: z.softmax(1)), case.x, case.y).softmax_output
-    assert not look(Then(case.model, after=lambda z: z.log_softmax(1)), case.x, case.y).softmax_output
-
-
-@pytest.mark.parametrize("differentiate", [torch.autograd.grad, borrowed_grad, None], ids=["grad", "alias", "backward"])
-def test_a_forward_that_optimises_is_counted(differentiate):
-    """Three steps that pull the image towards grey, differentiated by any of autograd's entrances."""
-
-    def purify(x):
-        for _ in range(3):
-            with torch.enable_grad():
-                image = x.detach().requires_grad_()
-                loss = (image - 0.5).square().sum()
-                if differentiate is None:
-                    loss.backward()
-                slope = differentiate(loss, image)[0] if differentiate else image.grad
-            x = x - 0.01 * slope
-        return x
-
-    case = linear_case(LINF, 4, count=4)
-    seen = look(Then(case.model, before=purify), case.x, case.y)
-    assert seen.autograd_calls == 3
-    assert "dynamic-forward" in codes(seen)
 
 
 def bump(v):
