@@ -1,23 +1,23 @@
 """The store: one database of finished jobs, and how jobs come to it."""
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, delete, func, inspect, select, text
+from sqlalchemy import Connection, Engine, delete, func, insert, inspect, select, text
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
 from results.engines import REBUILD, engine_for, explained, file_of, url_of, use_wal
-from results.errors import HarnessError
+from results.errors import HarnessError, JobUnreadable
 from results.migrations import HEAD
-from results.schema import StoredJob
+from results.schema import Base, StoredJob
 
-_TOGETHER = 200  # jobs that are stored in one transaction
+TOGETHER = 200  # jobs that are stored in one transaction
 _JOB_PREFIXES = ("train-", "evaluate-", "diagnose-", "features-")
 
 
@@ -120,14 +120,37 @@ class Store:
         Raises:
             HarnessError: if the job has not finished, or a file is missing, damaged or disagrees with another.
         """
+        (found,) = self.ingest_several([directory])
+        if isinstance(found, JobUnreadable):
+            raise found
+        return found != "unchanged"
+
+    def ingest_several(self, directories: Sequence[Path]) -> list[str | JobUnreadable]:
+        """Store some finished jobs in one transaction, each as :meth:`ingest` does.
+
+        For each the state it was stored in (``done``, ``failed``), ``unchanged``, or why it was not.
+        """
         from results.directory import read_job
 
-        if not directory.name.startswith(_JOB_PREFIXES):  # a part of a job
-            return False
+        done = self.done([directory.name for directory in directories])
+        found: list[str | JobUnreadable] = ["unchanged"] * len(directories)
+        read: dict[int, StoredJob] = {}
+        for place, directory in enumerate(directories):
+            try:
+                if directory.name.startswith(_JOB_PREFIXES) and directory.name not in done:  # no part of a job
+                    read[place] = read_job(directory)
+            except JobUnreadable as error:
+                found[place] = error
+        if read:
+            for place, state in zip(read, self._add(list(read.values())), strict=True):
+                found[place] = state
+        return found
+
+    def done(self, ids: Sequence[str] | None = None) -> set[str]:
+        """The jobs that are stored as done, of these (a few hundred at most) or of all."""
+        query = select(StoredJob.id).where(StoredJob.state == "done")
         with self.reading() as session:
-            if session.scalar(select(StoredJob.state).where(StoredJob.id == directory.name)) == "done":
-                return False
-        return self._add([read_job(directory)]) != ["unchanged"]
+            return set(session.scalars(query if ids is None else query.where(StoredJob.id.in_(ids))))
 
     def ingest_all(self, jobs_root: Path) -> Ingested:
         """Store every finished job under ``jobs_root`` (``WORKSPACE/jobs``), in the order of their ids.
@@ -137,28 +160,17 @@ class Store:
         Raises:
             HarnessError: if ``jobs_root`` is no directory.
         """
-        from results.directory import is_finished, read_job
+        from results.directory import is_finished
 
         if not jobs_root.is_dir():
             raise HarnessError(f"{jobs_root} is not a directory of jobs: `harness run` makes one in WORKSPACE/jobs")
-        with self.reading() as session:
-            known = set(session.scalars(select(StoredJob.id).where(StoredJob.state == "done")))
-        counts: Counter[str] = Counter()
-        broken: list[str] = []
         directories = sorted(path for path in jobs_root.iterdir() if path.name.startswith(_JOB_PREFIXES))
-        for start in range(0, len(directories), _TOGETHER):
-            jobs = []
-            for directory in directories[start : start + _TOGETHER]:
-                try:
-                    if not is_finished(directory):
-                        counts["unfinished"] += 1
-                    elif directory.name in known:
-                        counts["unchanged"] += 1
-                    else:
-                        jobs.append(read_job(directory))
-                except HarnessError as error:
-                    broken.append(str(error))
-            counts.update(self._add(jobs))
+        finished = [directory for directory in directories if is_finished(directory)]
+        counts, broken = Counter(unfinished=len(directories) - len(finished)), list[str]()
+        for start in range(0, len(finished), TOGETHER):
+            found = self.ingest_several(finished[start : start + TOGETHER])
+            broken += [str(each) for each in found if isinstance(each, JobUnreadable)]
+            counts.update(each for each in found if not isinstance(each, JobUnreadable))
         return Ingested(**counts, broken=tuple(broken))
 
     def remove(self, ids: Collection[str]) -> None:
@@ -170,9 +182,15 @@ class Store:
     def _add(self, jobs: Sequence[StoredJob]) -> list[str]:
         """Store the jobs in one transaction: for each the state it was stored in, or ``unchanged``."""
         with self.writing() as session:
-            known = session.scalars(select(StoredJob).where(StoredJob.id.in_([job.id for job in jobs])))
-            stored = {job.id: job for job in known}
-            return [_add(session, job, stored.get(job.id)) for job in jobs]
+            query = select(StoredJob.id, StoredJob.state, StoredJob.finished)
+            known = session.execute(query.where(StoredJob.id.in_([job.id for job in jobs])))
+            kept = {job_id: (state, finished) for job_id, state, finished in known}
+            new = [job for job in jobs if _is_new(job, *kept.get(job.id, ("", "")))]
+            if replaced := [job.id for job in new if job.id in kept]:
+                session.execute(delete(StoredJob).where(StoredJob.id.in_(replaced)))
+            _insert(session, new)
+        added = {job.id for job in new}
+        return [job.state if job.id in added else "unchanged" for job in jobs]
 
     def _bring_up_to_date(self, *, create: bool, archived: bool) -> None:
         with self._user_errors(), self._engine.connect() as connection:
@@ -200,16 +218,24 @@ class Store:
                 upgrade(connection)
 
 
-def _add(session: Session, job: StoredJob, stored: StoredJob | None) -> str:
-    """Put the job in the place of what is stored, unless that is done or the same: the new state, or ``unchanged``."""
-    state = job.state
-    if stored is not None:
-        if stored.state == "done" or (stored.state, stored.finished) == (state, job.finished):
-            return "unchanged"
-        session.delete(stored)
-        session.flush()
-    session.add(job)
-    return state
+def _is_new(job: StoredJob, state: str, finished: str) -> bool:
+    """Whether the job takes the place of what is stored: not of one that is done, and not of itself."""
+    return state != "done" and (state, finished) != (job.state, job.finished)
+
+
+def _insert(session: Session, jobs: Sequence[StoredJob]) -> None:
+    """The jobs and what they hold, one statement for each table: a row at a time takes ten times as long."""
+    rows: dict[type[Base], list[dict[str, object]]] = defaultdict(list)
+    for job in jobs:
+        for each in (job, job.training, job.evaluation, job.diagnosis, job.features, *job.epochs):
+            if each is not None:
+                rows[type(each)].append(_row(each) | ({} if each is job else {"job_id": job.id}))
+    for table, own in rows.items():
+        session.execute(insert(table), own)
+
+
+def _row(stored: Base) -> dict[str, object]:
+    return {column.key: getattr(stored, column.key) for column in stored.__table__.columns}
 
 
 def _revision(connection: Connection, name: str) -> str | None:

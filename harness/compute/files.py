@@ -10,17 +10,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a file beside ``path``, flush it to disk and move it into place in one step."""
+def write_atomically(path: Path, write: Callable[[Path], object], *, flushed: bool = True) -> None:
+    """Let ``write`` fill a file beside ``path``, flush it to disk and move it into place in one step.
+
+    One that is not ``flushed`` may be empty after a power cut, until :func:`flush` was called.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         write(part)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
+        if flushed:
+            flush(part)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Have the file on the disk when this returns."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def aside(path: Path) -> Path:
@@ -49,6 +58,6 @@ def _fill(path: Path, write: Callable[[BinaryIO], object]) -> None:
         write(file)
 
 
-def save_text(path: Path, text: str) -> None:
+def save_text(path: Path, text: str, *, flushed: bool = True) -> None:
     """Readers see the old file or the new one, never half of one."""
-    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"), flushed=flushed)

@@ -1,6 +1,7 @@
 """What the user asked for, resolved and validated into a graph of jobs before any work starts."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from typing import Any
@@ -123,14 +124,18 @@ def plan(request: Request, earlier: Sequence[EvaluateSpec] = (), auto: Precision
     wanted = setup.test_examples if request.test_examples is None else request.test_examples
     examples, limits = _limit("test", wanted, len(request.data.test)), every[0].limits()
     jobs = [Job(train, train_id) for train_id, train in trains.items()]
+    siblings, before = _siblings(trains), defaultdict(list)
+    for spec in earlier:
+        before[_judged_with(spec)].append(spec)
     for train_id, train in trains.items():
         for checkpoint, threat in product(checkpoints, _threats(train, request.eval_eps)):
-            evaluations = _evaluations(trains, train_id, attacks, checkpoint, examples, threat)
-            jobs += [*evaluations, _diagnosis(evaluations, earlier, limits)]
+            own = Sibling(train=train, train_id=train_id)
+            evaluations = _evaluations(own, siblings[train_id], attacks, checkpoint, examples, threat)
+            jobs += [*evaluations, _diagnosis(evaluations, before, limits)]
     if request.features:
         shown = min(MOST_IMAGES, examples or len(request.data.test))
-        own = every[0].parsed("features", {"embedding": Embedding})
-        jobs += [_features(*each, shown, own) for each in product(trains.items(), checkpoints)]
+        embedding = every[0].parsed("features", {"embedding": Embedding})
+        jobs += [_features(*each, shown, embedding) for each in product(trains.items(), checkpoints)]
     labels = _labels(trains)
     return [replace(job, label=labels[getattr(job.spec, "train_id", job.id)]) for job in jobs]
 
@@ -202,15 +207,14 @@ def select_methods(names: Iterable[str]) -> list[str]:
 
 
 def _evaluations(
-    trains: Mapping[str, TrainSpec],
-    train_id: str,
+    trained: Sibling,
+    related: Sequence[Sibling],
     specs: Sequence[AttackSpec],
     checkpoint: str,
     examples: int | None,
     threat: ThreatSpec,
 ) -> list[Job]:
-    train, jobs = trains[train_id], []
-    related = [Sibling(train=each, train_id=name) for name, each in trains.items() if _are_siblings(each, train)]
+    train, train_id, jobs = trained.train, trained.train_id, []
     for attack in specs:
         siblings = related if getattr(attacks[family(attack.name)], "uses_views", False) else []
         spec = EvaluateSpec.model_validate(
@@ -229,23 +233,41 @@ def _evaluations(
     return jobs
 
 
-def _are_siblings(one: TrainSpec, other: TrainSpec) -> bool:
-    """Different methods, of which one builds on the other or both on a third: they share a base class.
+def _siblings(trains: Mapping[str, TrainSpec]) -> dict[str, list[Sibling]]:
+    """For each training those of one seed, protocol and threat by related methods."""
+    alike: dict[Hashable, list[Sibling]] = defaultdict(list)
+    for name, train in trains.items():
+        alike[train.seed, train.protocol, train.threat].append(Sibling(train=train, train_id=name))
+    found = {}
+    for group in alike.values():
+        names = {each.train.method.name for each in group}
+        related = {name: {other for other in names if _are_related(name, other)} for name in names}
+        for own in group:
+            kin = related[own.train.method.name]
+            found[own.train_id] = [each for each in group if each.train.method.name in kin] if kin else []
+    return found
 
-    Of one seed, protocol and threat.
-    """
-    bases = [set(methods[spec.method.name].__mro__) for spec in (one, other)]
+
+def _are_related(one: str, other: str) -> bool:
+    """Different methods, of which one builds on the other or both on a third: they share a base class."""
+    bases = [set(methods[name].__mro__) for name in (one, other)]
     registered = {method for _, method in methods.items()}
-    alike = (one.seed, one.protocol, one.threat) == (other.seed, other.protocol, other.threat)
-    return alike and one.method.name != other.method.name and bool(bases[0] & bases[1] & registered)
+    return one != other and bool(bases[0] & bases[1] & registered)
 
 
-def _diagnosis(evaluations: Sequence[Job], earlier: Iterable[EvaluateSpec], limits: dict[str, float]) -> Job:
+def _judged_with(spec: EvaluateSpec) -> Hashable:
+    """What evaluations share that one diagnosis judges."""
+    return spec.train_id, spec.checkpoint, spec.threat, spec.test_examples, spec.numerics
+
+
+def _diagnosis(
+    evaluations: Sequence[Job], earlier: Mapping[Hashable, Sequence[EvaluateSpec]], limits: dict[str, float]
+) -> Job:
     first = evaluations[0].spec
     assert isinstance(first, EvaluateSpec)
-    shared = first.model_dump(include={"train_id", "checkpoint", "threat", "test_examples", "numerics"})
     ids = [job.id for job in evaluations]
-    ids += [job_id(spec) for spec in earlier if spec.model_dump(include=set(shared)) == shared]
+    ids += [job_id(spec) for spec in earlier.get(_judged_with(first), ())]
+    shared = {name: getattr(first, name) for name in ("train_id", "checkpoint", "threat", "test_examples", "numerics")}
     spec = DiagnoseSpec(
         **shared, train=first.train, seed=first.seed, evaluations=tuple(sorted(set(ids))), limits=limits
     )

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from itertools import islice
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
@@ -30,8 +31,8 @@ class Silent:
         return len(jobs) - self.pace.waiting.total()
 
     def left(self) -> Left:
-        """The time until the end of the run."""
-        return self.pace.left(self.running.values(), self.workers)
+        """The time until the end of the run; executors take jobs in their order, so the first ones are at work."""
+        return self.pace.left(islice(self.running.values(), self.workers), self.workers)
 
     def end(self) -> None:
         """The run is over."""

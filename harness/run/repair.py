@@ -22,7 +22,7 @@ def make_way(files: JobFiles) -> None:
 
 
 def write_spec(files: JobFiles, spec: AnySpec) -> None:
-    """Have ``spec.json`` say ``spec``, whatever became of it."""
+    """Have ``spec.json`` say ``spec``, whatever became of it; the job's worker flushes it before the result."""
     text = spec.model_dump_json(indent=1)
     try:
         found = files.spec.read_text(encoding="utf-8")
@@ -33,7 +33,7 @@ def write_spec(files: JobFiles, spec: AnySpec) -> None:
         pass
     except ValueError as error:  # no UTF-8, no JSON, no spec
         log.warning("%s was damaged, and was written again: %s", files.spec, str(error).partition("\n")[0])
-    save_text(files.spec, text)
+    save_text(files.spec, text, flushed=False)
 
 
 def reopen(files: JobFiles, damage: Damaged) -> None:

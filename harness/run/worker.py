@@ -22,7 +22,7 @@ from filelock import FileLock
 from harness.api.data import Data
 from harness.api.errors import HarnessError
 from harness.api.specs import AnySpec, EvaluateSpec, FeaturesSpec, ShardSpec, TrainSpec, job_id, parse_spec
-from harness.compute.files import save_array, save_text, write_atomically
+from harness.compute.files import flush, save_array, save_text, write_atomically
 from harness.compute.memory import ran_out
 from harness.datasets import load
 from harness.evaluation.features import features_job
@@ -105,6 +105,9 @@ def _run(files: JobFiles, workspace: Workspace, devices: Sequence[str], shards: 
         "seconds": time.perf_counter() - clock + sum(read_result(shard)["seconds"] for shard in shards),
         **provenance(device),
     }
+    for path in (files.spec, files.command):  # the scheduler, which writes many, does not wait for the disk
+        if path.exists():
+            flush(path)
     save_text(files.result, sealed({**about, **outcome, **about}, files))
     shutil.rmtree(files.state, ignore_errors=True)
     for shard in shards:

@@ -5,6 +5,7 @@ import pytest
 from harness.api.errors import HarnessError, UnknownName
 from harness.api.specs import DiagnoseSpec, EvaluateSpec, TrainSpec, job_id, parse_spec
 from harness.evaluation.job import named
+from harness.plan import graph
 from harness.plan.graph import Request, plan, select_methods
 from harness.plugins import load_plugins
 
@@ -247,3 +248,19 @@ def test_an_edited_plugin_is_another_job(jobs_of, tmp_path):
     assert specs[0].code
     assert specs[0].code != specs[1].code
     assert jobs_of()[0].spec.method.code is None
+
+
+def test_siblings_and_earlier_evaluations_are_not_compared_pair_by_pair(digits, monkeypatch):
+    """What is looked at grows as the jobs do, with one seed as with four."""
+    looks = []
+    for name in ("_are_related", "_judged_with"):
+        looked = getattr(graph, name)
+        monkeypatch.setattr(graph, name, lambda *given, looked=looked: looks.append(given) or looked(*given))
+    rates = []
+    for seeds in (1, 4):
+        request = Request(methods=["trades", "mart"], data=digits, seeds=range(seeds))
+        jobs = plan(request)
+        looks.clear()
+        plan(request, [job.spec for job in jobs if job.spec.kind == "evaluate"])
+        rates.append(len(looks) / len(jobs))
+    assert rates[0] == rates[1]

@@ -11,8 +11,9 @@ from results_jobs import (
     write_evaluate,
     write_train,
 )
+from sqlalchemy import event
 
-from results.errors import HarnessError
+from results.errors import HarnessError, JobUnreadable
 from results.store import Store
 
 
@@ -154,3 +155,28 @@ def test_a_jobs_root_that_is_no_directory_is_an_error(store, tmp_path):
     """The message says where job directories come from."""
     with pytest.raises(HarnessError, match=r"nowhere is not a directory of jobs: `harness run` makes one"):
         store.ingest_all(tmp_path / "nowhere")
+
+
+def test_jobs_that_are_stored_together_take_as_many_statements_as_few(tmp_path):
+    """Whatever their number, and that of their epochs: nothing is asked of the database job by job."""
+    store, counts = Store.open(tmp_path / "harness.db"), []
+
+    def count(*_):
+        counts[-1] += 1
+
+    event.listen(store._engine, "before_cursor_execute", count)
+    for number in (2, 20):
+        counts.append(0)
+        directories = [write_train(tmp_path, f"{number}-{each}") for each in range(number)]
+        assert store.ingest_several(directories) == ["done"] * number
+        assert store.ingest_several(directories[:1]) == ["unchanged"]
+    assert counts[0] == counts[1]
+
+
+def test_a_job_that_cannot_be_read_does_not_keep_the_others_out(tmp_path):
+    good, bad = write_train(tmp_path, "good"), write_train(tmp_path, "bad")
+    (bad / "history.jsonl").unlink()
+    store = Store.open(tmp_path / "harness.db")
+    [found, error] = store.ingest_several([good, bad])
+    assert (found, store.done(), store.done(["other"])) == ("done", {good.name}, set())
+    assert isinstance(error, JobUnreadable)
