@@ -1,6 +1,7 @@
 """What stands in the way of a job is kept under another name, and the job is done again."""
 
 import logging
+import os
 
 from filelock import FileLock
 
@@ -15,6 +16,8 @@ log = logging.getLogger("harness")
 
 def make_way(files: JobFiles) -> None:
     """Keep aside what has the name of one of the job's files or folders and is none, such as a folder ``log.txt``."""
+    if not os.path.lexists(files.directory):
+        return
     folders = (files.directory, files.state, files.adversarial_state, files.slurm)
     wrong = [folder for folder in folders if folder.exists() and not folder.is_dir()]
     for path in (*wrong, *(path for path in files.every if path.exists() and not path.is_file())):

@@ -259,7 +259,7 @@ def test_a_plugin_that_ends_the_program_fails_its_job_alone(digits, tmp_path, mo
 def test_a_disk_that_is_full_for_one_job_is_its_failure(digits, tmp_path, monkeypatch):
     """Its spec cannot be written: the message is the system's, and no file is said to be damaged."""
 
-    def full(path, write):
+    def full(path, write, **_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     monkeypatch.setattr("harness.compute.files.write_atomically", full)
