@@ -162,6 +162,10 @@ class WorkspaceFiles:
         """What Slurm was given and printed beside that of the jobs."""
         return self.root / "slurm"
 
+    def experiment(self, key: str) -> Path:
+        """What one or more runs asked for, as a file that asks for it again."""
+        return self.root / "experiments" / f"{key}.toml"
+
     def call(self, key: str) -> Path:
         """What a call of ``harness run`` that is done was planned into."""
         return self.root / "calls" / f"{key}.json"

@@ -150,9 +150,9 @@ def parse_eps(text: str | None) -> float | None:
     return None if text is None else parse_value("eps", text, float)
 
 
-def typed() -> str:
-    """What the user typed and where, as a shell takes it."""
-    return f"cd {shlex.quote(str(Path.cwd()))}\n{shlex.join(['harness', *sys.argv[1:]])}\n"
+def typed(command: str | None = None) -> str:
+    """What the user typed and where, as a shell takes it; or, in its place, a command that asks for the same."""
+    return f"cd {shlex.quote(str(Path.cwd()))}\n{command or shlex.join(['harness', *sys.argv[1:]])}\n"
 
 
 def names(text: str) -> list[str]:

@@ -1,12 +1,14 @@
 """The command that trains and attacks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
+from harness.api.errors import CodeFailed, HarnessError
 from harness.cli.application import (
     DATA,
     DEFAULT_ATTACKS,
@@ -25,6 +27,7 @@ from harness.cli.application import (
     parse_eps,
     typed,
 )
+from harness.cli.experiment import THIS_CALL, as_command, keep_experiment, read_experiment, settings_of
 from harness.cli.show import open_store, show_plan, show_report
 from results.errors import JobUnreadable
 from results.layout import WorkspaceFiles
@@ -43,8 +46,28 @@ def _number_of_seeds(text: str) -> int:
     raise typer.BadParameter(f"takes how many seeds, got {text!r}: seeds 3 and 4 are --seed 3 --seeds 2")
 
 
+@contextmanager
+def _asked_for_in(file: Path | None) -> Iterator[None]:
+    """What is wrong with the settings of an experiment says where they come from."""
+    try:
+        yield
+    except CodeFailed:
+        raise
+    except HarnessError as error:
+        raise HarnessError(f"{error} (settings: {file} and the command line)") if file else error from error
+
+
 @app.command()
 def run(
+    context: typer.Context,
+    experiment: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A TOML file with options by their long names, which the command line overrides.",
+            callback=read_experiment,
+            is_eager=True,
+        ),
+    ] = None,
     methods: Annotated[
         str,
         typer.Option(help="Comma-separated names, or all, or all,ablations.", autocompletion=completing("methods")),
@@ -101,8 +124,12 @@ def run(
     dask: Annotated[
         str, typer.Option(help="The address of a dask scheduler: tcp://host:8786.", metavar="ADDRESS")
     ] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what there is to do, and do nothing.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only failures and the table.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what there is to do, and do nothing.", rich_help_panel=THIS_CALL)
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print only failures and the table.", rich_help_panel=THIS_CALL)
+    ] = False,
     workspace: WorkspacePath = RUNS,
     store: StorePlace = None,
     data_root: DataRoot = DATA,
@@ -110,6 +137,8 @@ def run(
     """Train each method, attack every model alike, store all outcomes, print the tables.
 
     What is done already is never done again: after an interruption, the same command goes on.
+
+    The workspace keeps what was asked for as experiments/NAME.toml, which asks for it again.
 
     Example: harness run --methods trades,trades-ancra --dataset cifar10 --seeds 3
     """
@@ -131,19 +160,23 @@ def run(
         "features": features,
         "settings": settings or [],
     }
-    here = Workspace.at(workspace, dataset, data_root, plugin or [], typed())
+    asked = settings_of(context)
+    command = typed(as_command(context, asked) if experiment else None)
+    here = Workspace.at(workspace, dataset, data_root, plugin or [], command)
     key = key_of(here, words)
     done = recall(here, key) if key and not dry_run else None
     if done and _show_done(here, done, open_store(here, store, create=True), WorkspaceFiles(workspace), quiet=quiet):
         return
     where: dict[str, Any] = {"name": executor, "workers": workers, "devices": devices, "each": devices_per_job}
     where |= {"hours": time_limit, "slurm": slurm, "dask": dask}
-    pool, jobs, described = _plan(here, words, where, shards)
+    with _asked_for_in(experiment):
+        pool, jobs, described = _plan(here, words, where, shards)
     if dry_run:
         typer.echo(described)
         show_plan(Console(), here, jobs, pool.workers)
         pool.shutdown()
         return
+    keep_experiment(here, asked)
     opened = open_store(here, store, create=True)
     evaluated, written = _run_jobs(here, pool, jobs, described, opened, WorkspaceFiles(workspace), quiet=quiet)
     if key:

@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.api.data import Data, datasets
 from harness.datasets import arrays, embedded, folder, standard, tiny_imagenet
 
-__all__ = ["PREFIXES", "arrays", "embedded", "folder", "load", "stamp", "standard", "tiny_imagenet"]
+__all__ = ["PREFIXES", "arrays", "embedded", "folder", "load", "located", "stamp", "standard", "tiny_imagenet"]
 PREFIXES = (folder.PREFIX, arrays.PREFIX)  # of data sets that are named by where they lie
 
 
@@ -27,6 +27,14 @@ def load(name: str, root: Path) -> Data:
     if name.startswith(arrays.PREFIX):
         return arrays.load_arrays(Path(name.removeprefix(arrays.PREFIX)))
     return datasets[name](root)
+
+
+def located(name: str, folder: Path) -> str:
+    """The name of a data set with its path, if it has one, absolute: what is relative is so to the folder."""
+    for prefix in PREFIXES:
+        if name.startswith(prefix):
+            return f"{prefix}{(folder / Path(name.removeprefix(prefix)).expanduser()).resolve()}"
+    return name
 
 
 def stamp(name: str, root: Path) -> str | None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.datasets import PREFIXES
+from harness.datasets import located
 from results.layout import WorkspaceFiles
 
 
@@ -25,7 +25,5 @@ class Workspace(WorkspaceFiles):
         cls, root: Path, dataset: str, data_root: Path, plugins: Sequence[Path] = (), command: str = ""
     ) -> "Workspace":
         """The workspace with absolute paths, so that workers find it from anywhere."""
-        for prefix in PREFIXES:
-            if dataset.startswith(prefix):
-                dataset = f"{prefix}{Path(dataset.removeprefix(prefix)).expanduser().resolve()}"
-        return cls(root.resolve(), dataset, data_root.resolve(), tuple(path.resolve() for path in plugins), command)
+        paths = tuple(path.resolve() for path in plugins)
+        return cls(root.resolve(), located(dataset, Path.cwd()), data_root.resolve(), paths, command)
