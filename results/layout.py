@@ -158,9 +158,28 @@ class WorkspaceFiles:
         return self.root / "plan.json"
 
     @property
+    def costs(self) -> Path:
+        """What a job of each kind takes, as measured before, or as somebody has written it."""
+        return self.root / "costs.csv"
+
+    @property
+    def schedulers(self) -> Path:
+        """The folder in which each run that is at work holds a lock."""
+        return self.root / "schedulers"
+
+    @property
+    def output(self) -> Path:
+        """What runs without a terminal print."""
+        return self.root / "run.log"
+
+    @property
     def slurm(self) -> Path:
         """What Slurm was given and printed beside that of the jobs."""
         return self.root / "slurm"
+
+    def cancellation(self, job_id: str) -> Path:
+        """A file that asks whoever runs the job to end it."""
+        return self.root / "cancelled" / job_id
 
     def experiment(self, key: str) -> Path:
         """What one or more runs asked for, as a file that asks for it again."""

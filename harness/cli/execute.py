@@ -28,7 +28,8 @@ from harness.cli.application import (
     typed,
 )
 from harness.cli.experiment import THIS_CALL, as_command, keep_experiment, read_experiment, settings_of
-from harness.cli.show import open_store, show_plan, show_report
+from harness.cli.planned import show_plan
+from harness.cli.show import open_store, show_report
 from results.errors import JobUnreadable
 from results.layout import WorkspaceFiles
 
@@ -51,10 +52,10 @@ def _asked_for_in(file: Path | None) -> Iterator[None]:
     """What is wrong with the settings of an experiment says where they come from."""
     try:
         yield
-    except CodeFailed:
-        raise
     except HarnessError as error:
-        raise HarnessError(f"{error} (settings: {file} and the command line)") if file else error from error
+        if file is None or isinstance(error, CodeFailed):
+            raise
+        raise HarnessError(f"{error} (settings: {file} and the command line)") from error
 
 
 @app.command()
@@ -127,6 +128,13 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what there is to do, and do nothing.", rich_help_panel=THIS_CALL)
     ] = False,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure", help="With --dry-run: try a few batches of each kind of job here.", rich_help_panel=THIS_CALL
+        ),
+    ] = False,
+    price: Annotated[float | None, typer.Option(min=0, help="Of an hour of one device, for --dry-run.")] = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print only failures and the table.", rich_help_panel=THIS_CALL)
     ] = False,
@@ -160,6 +168,8 @@ def run(
         "features": features,
         "settings": settings or [],
     }
+    if measure and not dry_run:
+        raise typer.BadParameter("belongs to --dry-run", param_hint="--measure")
     asked = settings_of(context)
     command = typed(as_command(context, asked) if experiment else None)
     here = Workspace.at(workspace, dataset, data_root, plugin or [], command)
@@ -173,8 +183,7 @@ def run(
         pool, jobs, described = _plan(here, words, where, shards)
     if dry_run:
         typer.echo(described)
-        show_plan(Console(), here, jobs, pool.workers)
-        pool.shutdown()
+        _dry_run(here, pool, jobs, price, measure=measure)
         return
     keep_experiment(here, asked)
     opened = open_store(here, store, create=True)
@@ -219,6 +228,22 @@ def _plan(
     radii = {"eps": parse_eps(words["eps"]), "eval_eps": [*map(parse_eps, words["eval_eps"])]}
     jobs, why = prepare(here, partial(Request, **{**words, **radii}), pool, shards)
     return pool, jobs, describe(jobs, why)
+
+
+def _dry_run(here: "Workspace", pool: "JobExecutor", jobs: "list[Job]", price: float | None, *, measure: bool) -> None:
+    """Print the plan; what is measured for it is kept in the workspace, for later plans and for the time left."""
+    console = Console()
+    try:
+        if measure:
+            from harness.run.costs import read_costs, save_costs
+            from harness.run.measure import measure as measured
+
+            with console.status("measuring a few batches of each kind of job"):
+                found = measured(jobs, here, pool)
+            save_costs(here.costs, {**read_costs(here.costs), **found})
+        show_plan(console, here, jobs, pool.workers, price)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _run_jobs(

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from harness.library.evaluate import Evaluation
-    from harness.plan.graph import Job
-    from harness.run.workspace import Workspace
     from reports.choice import Choice, Chosen
     from reports.figures import Drawn
     from results.store import Store
@@ -26,24 +24,6 @@ def open_store(workspace: WorkspaceFiles, place: str | None, *, create: bool = F
     from results.store import Store
 
     return Store.open(place or workspace.database, create=create)
-
-
-def show_plan(console: Console, workspace: "Workspace", jobs: "Sequence[Job]", workers: int) -> None:
-    """How many jobs of each kind there are, how many of them are done, and how long the others may take."""
-    from collections import Counter
-
-    from rich.table import Table
-
-    from harness.run.pace import Pace
-
-    kinds = {job.id: job.spec.attack.name if job.spec.kind == "evaluate" else job.spec.kind for job in jobs}
-    done = Counter(kinds[job.id] for job in jobs if workspace.job(job.id).result.exists())
-    table = Table("jobs", "all", "done", box=None)
-    for kind, count in Counter(kinds.values()).items():
-        table.add_row(kind, str(count), str(done[kind]))
-    console.print(table)
-    left = str(Pace(workspace, jobs).left((), workers))
-    console.print(f"{len(jobs)} jobs, {done.total()} done; {workers} at once{left and f', {left}'}", highlight=False)
 
 
 def show_report(

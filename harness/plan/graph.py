@@ -52,13 +52,21 @@ class Job:
 
     @property
     def kinds(self) -> tuple[tuple[str, ...], ...]:
-        """What it may be compared with for the time it takes, the nearest first: one attack and method, one attack."""
+        """What it may be compared with for the time it takes, the nearest first: one attack and method, one attack.
+
+        The last word of each is the setting: data set, model, and how many epochs or images.
+        """
         spec = self.spec
+        train = spec if isinstance(spec, TrainSpec) else spec.train
+        place = f"{train.dataset.name} {train.model}"
         if isinstance(spec, TrainSpec):
-            return ((spec.kind, spec.method.name), (spec.kind,))
+            images = f" of {train.dataset.train_examples}" if train.dataset.train_examples else ""
+            setting = f"{place} {train.protocol.epochs} epochs{images}"
+            return ((spec.kind, train.method.name, setting), (spec.kind, setting))
+        setting = f"{place} {spec.test_examples or 'all'} images"
         if isinstance(spec, EvaluateSpec | ShardSpec) and not self.shards:
-            return ((spec.kind, spec.attack.name, spec.train.method.name), (spec.kind, spec.attack.name))
-        return (("shards" if self.shards else spec.kind,),)
+            return ((spec.kind, spec.attack.name, train.method.name, setting), (spec.kind, spec.attack.name, setting))
+        return (("shards" if self.shards else spec.kind, setting),)
 
     @property
     def shards(self) -> tuple[str, ...]:

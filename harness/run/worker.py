@@ -155,7 +155,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def provenance(device: torch.device) -> dict[str, Any]:
     """What computed a result: device, versions, and the commit of the harness."""
-    return {"device": _device_name(device), "versions": _versions(), "code": _code_version()}
+    return {"device": device_name(device), "versions": _versions(), "code": _code_version()}
 
 
 def save_verdicts(path: Path, judgement: Judgement) -> None:
@@ -213,7 +213,8 @@ def _logging_to(path: Path) -> Iterator[None]:
         handler.close()
 
 
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
+    """What a result says of where it was computed."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({torch.get_num_threads()} threads)"
 
 

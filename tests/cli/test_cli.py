@@ -107,11 +107,31 @@ def test_a_dry_run_says_what_there_is_to_do_and_does_nothing(finished, tmp_path)
     planned = harness("run", "--methods", "pgd-at", "--attacks", "fgsm", "-w", tmp_path / "new", "--dry-run")
     assert [line.split() for line in planned.splitlines()[4:8]] == [
         ["train", "1", "0"],
-        ["natural", "2", "0"],
-        ["fgsm", "2", "0"],
-        ["diagnose", "2", "0"],
+        ["natural", "2", "0", "1", "train"],
+        ["fgsm", "2", "0", "1", "train"],
+        ["diagnose", "2", "0", "1", "train,", "2", "evaluate"],
     ]
     assert not (tmp_path / "new").exists()
+
+
+def test_a_measured_plan_says_what_it_takes_and_after_the_run_how_wrong_it_was(tmp_path):
+    """And on how many devices it takes how long; the measurement is kept and no job is done."""
+    words = ["run", "--methods", "natural", "--attacks", "fgsm", "--checkpoints", "last", "--epochs", 1]
+    words += ["--train-examples", 200, "--test-examples", 10, "--executor", "inline", "-w", tmp_path]
+    assert "not known: what train, natural, fgsm, diagnose take" in harness(*words, "--dry-run")
+    measured = harness(*words, "--dry-run", "--measure", "--price", 3600)
+    assert "not known" not in measured
+    assert [path.name for path in tmp_path.iterdir()] == ["costs.csv"]
+    costs = pd.read_csv(tmp_path / "costs.csv")
+    assert list(costs["job"]) == ["diagnose", "evaluate fgsm natural", "evaluate natural natural", "train natural"]
+    (money,) = re.findall(r"^ all .* ([\d.,]+) *$", measured, re.M)
+    assert float(money) == pytest.approx(costs["seconds"].sum(), abs=0.02)
+    assert re.search(r"^ devices +takes +busy +money *\n 1 .*100% ", measured, re.M)
+    harness(*words, "-q")
+    after = harness(*words, "--dry-run")
+    assert re.search(r"^ jobs +all +done +planned +took +error +waits for", after, re.M)
+    assert re.search(r"^ train +1 +1 .* [+-]\d+% *$", after, re.M)
+    assert "--dry-run" in harness("run", "--measure", code=2)
 
 
 def test_a_deleted_report_and_database_come_back_with_the_same_command(finished):

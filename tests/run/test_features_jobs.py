@@ -36,7 +36,7 @@ def test_there_is_one_job_a_checkpoint_and_none_unless_asked_for(workspace):
         line.split()
         for line in harness("run", *WORDS, "--features", "--dry-run", "-w", workspace.root).splitlines()
         if "features" in line
-    ] == [["features", "1", "1"]]
+    ] == [["features", "1", "1", "1", "train"]]
     assert "features" not in harness("run", *WORDS, "--dry-run", "-w", workspace.root)
 
 
