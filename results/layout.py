@@ -177,9 +177,14 @@ class WorkspaceFiles:
         """What Slurm was given and printed beside that of the jobs."""
         return self.root / "slurm"
 
+    @property
+    def cancellations(self) -> Path:
+        """The folder of files that ask whoever runs a job to end it."""
+        return self.root / "cancelled"
+
     def cancellation(self, job_id: str) -> Path:
-        """A file that asks whoever runs the job to end it."""
-        return self.root / "cancelled" / job_id
+        """The one for a job."""
+        return self.cancellations / job_id
 
     def experiment(self, key: str) -> Path:
         """What one or more runs asked for, as a file that asks for it again."""

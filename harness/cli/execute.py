@@ -30,6 +30,7 @@ from harness.cli.application import (
 from harness.cli.experiment import THIS_CALL, as_command, keep_experiment, read_experiment, settings_of
 from harness.cli.planned import show_plan
 from harness.cli.show import open_store, show_report
+from harness.cli.watch import detach
 from results.errors import JobUnreadable
 from results.layout import WorkspaceFiles
 
@@ -135,6 +136,12 @@ def run(
         ),
     ] = False,
     price: Annotated[float | None, typer.Option(min=0, help="Of an hour of one device, for --dry-run.")] = None,
+    detached: Annotated[
+        bool,
+        typer.Option(
+            "--detach", help="Go on when this terminal is closed; say how to follow.", rich_help_panel=THIS_CALL
+        ),
+    ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print only failures and the table.", rich_help_panel=THIS_CALL)
     ] = False,
@@ -170,6 +177,9 @@ def run(
     }
     if measure and not dry_run:
         raise typer.BadParameter("belongs to --dry-run", param_hint="--measure")
+    if detached and not dry_run:
+        detach(WorkspaceFiles(workspace))
+        return
     asked = settings_of(context)
     command = typed(as_command(context, asked) if experiment else None)
     here = Workspace.at(workspace, dataset, data_root, plugin or [], command)

@@ -9,6 +9,7 @@ import typer
 from harness.api.errors import HarnessError
 from harness.cli.application import RUNS, StorePlace, WorkspacePath, app
 from harness.cli.show import open_store
+from harness.compute.files import save_text
 from results.layout import WorkspaceFiles
 
 _LOG_LINES = 20
@@ -38,7 +39,7 @@ def show(job: _Job, workspace: WorkspacePath = RUNS) -> None:
 
 @app.command()
 def retry(workspace: WorkspacePath = RUNS) -> None:
-    """Give the commands again that asked for jobs which failed or were cut off; what is done stays done.
+    """Give the commands again that asked for jobs which failed, were cancelled or cut off; what is done stays done.
 
     Example: harness retry --workspace runs
     """
@@ -99,3 +100,57 @@ def rm(
     for each in chosen:
         shutil.rmtree(each.directory)
     typer.echo(f"removed {len(chosen)} jobs from {workspace}")
+
+
+@app.command()
+def cancel(
+    job: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids, or their beginnings.")],
+    workspace: WorkspacePath = RUNS,
+) -> None:
+    """End jobs of a run that goes on in another process, which does the others; harness retry does them again.
+
+    What rests on a cancelled job cannot start. Ctrl-C in the run itself ends all of it.
+
+    Example: harness cancel train-1b0e50
+    """
+    from harness.run.following import Follower
+    from harness.run.presence import is_worked_in
+    from harness.run.status import find_id, state_of
+
+    files = WorkspaceFiles(workspace)
+    if not is_worked_in(files):
+        raise HarnessError(f"no run is at work in {workspace}: there is nothing to cancel")
+    chosen = [find_id(workspace, each, Follower(files).planned.keys()) for each in job]
+    for each in chosen:
+        if files.job(each).result.exists():
+            raise HarnessError(f"{each} is done: harness rm {each} removes it")
+    for each in chosen:
+        save_text(files.cancellation(each), "")
+        running = state_of(files.job(each)).state == "running"
+        typer.echo(f"{each} will end {'at its next step' if running else 'when its turn comes'}")
+
+
+@app.command()
+def clean(
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    workspace: WorkspacePath = RUNS,
+) -> None:
+    """Remove what no result needs: files that were damaged or cut off, old databases, what finished jobs resumed from.
+
+    Example: harness clean --workspace runs
+    """
+    from harness.run.leftovers import leftovers, size
+
+    if not workspace.is_dir():
+        raise HarnessError(f"there is no workspace {workspace}")
+    found = {path: size(path) for path in leftovers(WorkspaceFiles(workspace))}
+    for path, count in found.items():
+        typer.echo(f"{count / 2**20:9.1f} MiB  {path}")
+    if not found:
+        typer.echo(f"{workspace} holds nothing that could go")
+        return
+    if not yes:
+        typer.confirm(f"remove these {len(found)} files and folders?", abort=True)
+    for path in found:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    typer.echo(f"removed {len(found)} files and folders, {sum(found.values()) / 2**20:.1f} MiB")

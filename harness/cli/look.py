@@ -11,6 +11,7 @@ from harness.api.errors import HarnessError
 from harness.cli.application import DATA, RUNS, DataRoot, Plugins, StorePlace, WorkspacePath, app, names
 from harness.cli.serve import serve, write_page
 from harness.cli.show import open_store, show_report
+from harness.cli.watch import watch
 from harness.compute.files import write_atomically
 from results.layout import WorkspaceFiles
 
@@ -19,22 +20,28 @@ app.add_typer(results_app, name="results")
 
 
 @app.command()
-def status(workspace: WorkspacePath = RUNS) -> None:
+def status(
+    watched: Annotated[bool, typer.Option("--watch", help="Show it anew all the time until nothing runs.")] = False,
+    workspace: WorkspacePath = RUNS,
+) -> None:
     """Show what is done, running, waiting and failed.
 
-    Example: harness status --workspace runs
+    Example: harness status --watch --workspace runs
     """
     from collections import Counter
 
     from harness.run.status import survey
 
+    if watched:
+        watch(WorkspaceFiles(workspace))
+        return
     states, files = survey(workspace), WorkspaceFiles(workspace)
     counts = Counter(state.state for state in states)
     typer.echo(f"{len(states)} jobs: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
     for state in states:
         if state.state == "running":
             typer.echo(f"{state.state}  {state.id}  {state.title}  {state.detail}")
-        elif state.state in ("failed", "damaged"):
+        elif state.state in ("failed", "cancelled", "damaged"):
             log = files.job(state.id).log
             typer.echo(f"{state.state}  {state.id}  {state.title}\n        {state.detail}\n        {log}")
 

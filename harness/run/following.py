@@ -1,7 +1,7 @@
 """A run seen from another process: what its plan and the job directories say, read without torch."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -47,6 +47,12 @@ class Follower:
         self._plan, self._workers, self._read = dict[str, Planned](), 1, b""
         self._pace = Pace(workspace, ())
 
+    @property
+    def planned(self) -> Mapping[str, Planned]:
+        """The jobs of the last run, by id."""
+        self._reread()
+        return self._plan
+
     def look(self) -> Standing:
         """The jobs of the last run and all others in the workspace, as they are now."""
         self._reread()
@@ -56,7 +62,8 @@ class Follower:
         for name in done & self._plan.keys():
             self._pace.learn(self._plan[name])
         open_jobs = [self._state(self.workspace.job(name)) for name in names if name not in done]
-        running, failed = ([job for job in open_jobs if job.state == state] for state in ("running", "failed"))
+        running = [job for job in open_jobs if job.state == "running"]
+        failed = [job for job in open_jobs if job.state in ("failed", "cancelled")]
         waiting = len(open_jobs) - len(running) - len(failed)
         left = self._pace.left([self._plan[job.id] for job in running if job.id in self._plan], self._workers)
         return Standing(len(done), waiting, running, failed, str(left) if running else "")

@@ -81,7 +81,7 @@ class Lines(Silent):
         """A heartbeat with the running jobs."""
         if time.monotonic() - self.spoken >= HEARTBEAT_SECONDS:
             said = [(job, read_progress(self.workspace.job(job.id))) for job in self.running.values()]
-            running = ", ".join(f"{job.title} {describe(p)}" for job, p in said if p)
+            running = ", ".join(f"{job.title} {describe(p)}".strip() for job, p in said if p)
             self._say(f"running: {running}{_after(self.left())}")
 
     def _say(self, text: str) -> None:

@@ -15,6 +15,7 @@ from harness.plugins import load_plugins
 from harness.run.executors import JobExecutor
 from harness.run.following import save_plan
 from harness.run.precision import resolve
+from harness.run.presence import at_work
 from harness.run.progress import Lines, Live, Silent
 from harness.run.scheduler import Outcome, Scheduler
 from harness.run.status import finished_jobs
@@ -88,7 +89,8 @@ def run(
     save_plan(workspace, jobs, executor.workers)
     finished = False
     try:
-        outcome = Scheduler(workspace, store, executor, observer).run(jobs)
+        with at_work(workspace):
+            outcome = Scheduler(workspace, store, executor, observer).run(jobs)
         finished = True
     except KeyboardInterrupt:
         raise Interrupted from None

@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from harness.api.errors import HarnessError
 from harness.api.specs import AnySpec, parse_spec
+from harness.run.cancelling import CANCELLED
+from harness.run.presence import is_locked
 from results.layout import JobFiles, WorkspaceFiles
 
 _KINDS = {"diagnose": "diagnosis"}
-_LONG_SILENCE = 600  # seconds
+_MINUTE, _LONG_SILENCE = 60, 600  # seconds
 
 
 @dataclass(frozen=True)
 class JobState:
-    """One job: ``state`` is done, damaged (done, and cannot be read), failed, running, or pending.
+    """One job: ``state`` is done, damaged (done, and cannot be read), failed, cancelled, running, or pending.
 
     Pending is what has not started, or was cut off: the next run resumes it.
     """
@@ -78,8 +78,10 @@ def finished_jobs(jobs: Path, kind: str) -> Iterator[tuple[JobFiles, AnySpec]]:
                 yield files, parse_spec(files.spec.read_text(encoding="utf-8"))
 
 
-def find_id(workspace: Path, name: str) -> str:
+def find_id(workspace: Path, name: str, planned: Collection[str] = ()) -> str:
     """The id that begins with ``name``, of a job or of a training that is gone and whose evaluations are there.
+
+    ``planned`` are the ids of jobs that have no directory yet, where they are meant too.
 
     Raises:
         HarnessError: if there is none, or several.
@@ -87,6 +89,7 @@ def find_id(workspace: Path, name: str) -> str:
     known = {
         own for files in every_job(workspace) for own in (files.id, str(_read(files.spec).get("train_id", files.id)))
     }
+    known.update(planned)
     found = [name] if name in known else sorted(job for job in known if name and job.startswith(name))
     if len(found) == 1:
         return found[0]
@@ -115,11 +118,12 @@ def state_of(files: JobFiles) -> JobState:
         if not isinstance(seconds, int | float):
             return JobState(files.id, title, "damaged", f"{files.result} cannot be read")
         return JobState(files.id, title, "done", f"{seconds:.0f} s")
-    if _locked(files.lock):
-        said = (describe(read_progress(files)), _silence(files))
+    if is_locked(files.lock):
+        said = (describe(read_progress(files)), _age(read_progress(files)), _silence(files))
         return JobState(files.id, title, "running", ", ".join(filter(None, said)))
     if files.failure.exists():
-        return JobState(files.id, title, "failed", str(_read(files.failure).get("error", "")))
+        error = str(_read(files.failure).get("error", ""))
+        return JobState(files.id, title, "cancelled" if error == CANCELLED else "failed", error)
     return JobState(files.id, title, "pending", "")
 
 
@@ -153,20 +157,15 @@ def _at(content: Any, *keys: str) -> Any:
     return content
 
 
+def _age(progress: dict[str, Any]) -> str:
+    """How long its worker has been at the job."""
+    since = progress.get("since")
+    seconds = time.time() - since if isinstance(since, int | float) else 0.0
+    return f"for {seconds / 60:.0f} min" if seconds >= _MINUTE else ""
+
+
 def _silence(files: JobFiles) -> str:
     """How long a running job has said nothing, if that is long; where a clock was put back, it is not."""
     said = [path.stat().st_mtime for path in (files.progress, files.log) if path.exists()]
     seconds = time.time() - max(said) if said else 0.0
     return f"nothing heard for {seconds / 60:.0f} min" if seconds > _LONG_SILENCE else ""
-
-
-def _locked(path: Path) -> bool:
-    if not path.exists():
-        return False
-    try:
-        with FileLock(path, timeout=0):
-            return False
-    except Timeout:
-        return True
-    except OSError:  # no file, or where nothing can be written: nobody is at work
-        return False

@@ -30,6 +30,7 @@ from harness.evaluation.job import evaluate_job, merge_job, outcome_of
 from harness.evaluation.judge import Report
 from harness.evaluation.judgement import Judgement
 from harness.plugins import load_plugins
+from harness.run.cancelling import Cancelled, cancellable
 from harness.run.status import read_result
 from harness.run.together import together
 from harness.run.workspace import Workspace
@@ -71,8 +72,9 @@ def run_job(job_id: str, workspace: Workspace, device: str, shards: Sequence[str
             return
         with _logging_to(files.log):
             try:
-                _run(files, workspace, device.split(","), [workspace.job(shard) for shard in shards])
-            except (Exception, SystemExit) as error:  # a plugin's exit() is no end of the worker
+                with cancellable(workspace.cancellation(job_id)):
+                    _run(files, workspace, device.split(","), [workspace.job(shard) for shard in shards])
+            except (Exception, SystemExit, Cancelled) as error:  # a plugin's exit() is no end of the worker
                 raise _record_failure(files, error) from error
 
 
@@ -86,8 +88,9 @@ def _run(files: JobFiles, workspace: Workspace, devices: Sequence[str], shards: 
     log.info("%s on %s", files.id, ", ".join(devices))
 
     def report(progress: dict[str, Any]) -> None:
-        save_text(files.progress, json.dumps(progress))
+        save_text(files.progress, json.dumps({"since": started.timestamp(), **progress}))
 
+    report({})
     if isinstance(spec, EvaluateSpec | ShardSpec):
         outcome = _same_as_best(spec, files) or _evaluate(spec, data, device, files, report, shards)
     elif isinstance(spec, TrainSpec):
@@ -180,8 +183,8 @@ def load_once(dataset: str, data_root: Path) -> Data:
     return load(dataset, data_root)
 
 
-def _record_failure(files: JobFiles, error: Exception | SystemExit) -> JobFailed:
-    message = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+def _record_failure(files: JobFiles, error: Exception | SystemExit | Cancelled) -> JobFailed:
+    message = str(error) if isinstance(error, HarnessError | Cancelled) else f"{type(error).__name__}: {error}"
     log.error("%s", traceback.format_exc())
     save_failure(files, message, traceback.format_exc())
     return JobFailed(message, retry=_may_pass(error))

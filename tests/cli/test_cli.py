@@ -15,7 +15,7 @@ from harness.cli import app
 from harness.cli.application import completing
 
 COMMANDS = ["run", "status", "results", "report", "compare", "methods", "models", "datasets", "attacks"]
-COMMANDS += ["evaluate", "doctor", "show", "retry", "rm", "submit", "export"]
+COMMANDS += ["evaluate", "doctor", "show", "retry", "rm", "cancel", "clean", "submit", "export"]
 FIRST_COLUMNS = "method,dataset,model,seed,checkpoint,attack,accuracy,ci_low,ci_high,examples"
 
 
