@@ -53,9 +53,17 @@ def read_experiment(context: typer.Context, file: Path | None) -> Path | None:
 
 
 def settings_of(context: typer.Context) -> dict[str, Setting]:
-    """What the call asks for, from wherever it came: every setting with a value, by name, each path absolute."""
-    found = {key: _plain(context.params[str(option.name)]) for key, option in _options(context).items()}
-    return {key: value for key, value in found.items() if value not in (None, False, "", [])}
+    """What the call asks for: every setting with a value, by name, each path absolute.
+
+    What the environment says is left out: it belongs to the machine, and may hold a password.
+    """
+    found = {}
+    for key, option in _options(context).items():
+        source = context.get_parameter_source(option.name)
+        value = _plain(context.params[option.name])
+        if value not in (None, False, "", []) and not (source and source.name == "ENVIRONMENT"):
+            found[key] = value
+    return found
 
 
 def keep_experiment(workspace: WorkspaceFiles, settings: Mapping[str, Setting]) -> Path:

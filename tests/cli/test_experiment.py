@@ -52,10 +52,12 @@ def test_a_run_leaves_the_file_that_asks_for_it_again(file, tmp_path, monkeypatc
     """From wherever the workspace is moved; and each job its command, which needs no file."""
     file.write_text(FILE.replace("2,3", "2").replace('"natural", ', ""))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HARNESS_DATA", str(tmp_path / "secret"))
     harness("run", file, "--epochs", 1, "-q")
     workspace = (file.parent / "runs").rename(tmp_path / "moved")
     (kept,) = (workspace / "experiments").iterdir()
     assert tomllib.loads(kept.read_text())["epochs"] == 1
+    assert "secret" not in kept.read_text()
     monkeypatch.chdir("/")
     assert "4 jobs, 4 done" in jobs_of(kept)
     (text,) = {path.read_text() for path in workspace.glob("jobs/*/command.txt")}
