@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from harness.api.attack import Attack
 from harness.api.data import Data
 from harness.api.method import methods
+from harness.api.model import Inputs, models
 from harness.api.specs import DiagnoseSpec, EvaluateSpec, TrainSpec
 from harness.api.threat import Threat
 from harness.attacks import resolve
@@ -27,7 +28,7 @@ from harness.compute.cheaper import cheaper
 from harness.compute.images import to_float
 from harness.compute.modes import channels_last, computing_in, evaluating
 from harness.compute.passes import Passes, counting
-from harness.compute.randomness import generator
+from harness.compute.randomness import generator, seeded
 from harness.evaluation.judge import Examples, judge
 from harness.evaluation.stand_ins import stand_ins_for
 from harness.plan.graph import Job
@@ -49,6 +50,7 @@ _FEW, _MANY = 32, 500  # images in a timed batch
 _QUICK = 0.1  # seconds that a few of them may take for many of them to be timed
 _TURNS = 3  # of which the fastest counts: other work on the machine does no job faster
 _COUNTED, _PROBED = 8, 25  # images whose passes are counted
+_LOOKS = 2  # at an example that falls at once: the clean image, and what the attack proposes
 _NO_BALL = 1e-6  # a radius in which nothing falls
 
 
@@ -62,13 +64,6 @@ class Speed(NamedTuple):
     def of(self, passes: Passes) -> float:
         """Seconds of so many."""
         return passes.forwards * self.forwards + passes.backwards * self.backwards
-
-
-class _Counted(NamedTuple):
-    """Passes of an attack on a few examples: where all of them stand, and where all fall."""
-
-    standing: Passes
-    falling: Passes
 
 
 def measure(jobs: Iterable[Job], workspace: Workspace, pool: JobExecutor) -> dict[Kind, Cost]:
@@ -90,7 +85,7 @@ def _measured(specs: Mapping[Kind, Measured], workspace: Workspace, where: str) 
     load_plugins(workspace.plugins)
     data, device = load_once(workspace.dataset, workspace.data_root), torch.device(where)
     speeds: dict[str, Speed] = {}
-    counted: dict[str, _Counted] = {}
+    counted: dict[str, Passes] = {}
     found = {}
     for kind, spec in specs.items():
         if isinstance(spec, TrainSpec):
@@ -180,29 +175,29 @@ def _forward(model: nn.Module, x: Tensor, precision: str) -> float:
     return min(seconds[1:]) / len(x)
 
 
-def passes(spec: EvaluateSpec | DiagnoseSpec, data: Data, counted: dict[str, _Counted]) -> Passes:
+def passes(spec: EvaluateSpec | DiagnoseSpec, data: Data, counted: dict[str, Passes]) -> Passes:
     """How many images a job will send through its model: as many for each example as on a small network.
 
-    Half of the examples are taken to stand; where the method does not train for it, none. ``counted`` keeps what was
-    counted for specs before.
+    Half of the examples are taken to stand, the others to fall at once; where the method does not train for it, all of
+    them. ``counted`` keeps what was counted for specs before, of examples that stand.
     """
     examples = spec.test_examples or len(data.test)
     model = build_model(spec.train.model_copy(update={"model": "small-cnn"}), data).eval()
     if isinstance(spec, DiagnoseSpec):
         return _times(_probe_passes(model, data, spec), min(examples, PROBE_EXAMPLES) / _PROBED)
     attack = type(resolve(spec.attack.name))(**spec.attack.params)
-    key = f"{spec.attack.name} {spec.train.method.name if getattr(attack, 'uses_views', False) else ''}"
+    uses_views = getattr(attack, "uses_views", False)
+    key = f"{spec.attack.name} {spec.train.method.name if uses_views else ''}"
+    if not uses_views:  # then what a method adds to its model makes no difference, and might hide its gradient
+        with seeded("passes"):
+            model = models["small-cnn"](data.num_classes, Inputs(data.channels, data.size, data.mean, data.std)).eval()
     if key not in counted:
-        threat = Threat.of(spec.threat)
-        whole = 1.0 if threat.norm == "Linf" else math.sqrt(data.test.images[0].size)
-        views = build_method(spec.train).attack_views(model)
-        standing, falling = (
-            _attack_passes(model, data, attack, replace(threat, eps=eps), views) for eps in (_NO_BALL, whole)
-        )
-        counted[key] = _Counted(standing, falling)
+        threat = replace(Threat.of(spec.threat), eps=_NO_BALL)
+        views = build_method(spec.train).attack_views(model) if uses_views else {}
+        counted[key] = _attack_passes(model, data, attack, threat, views)
     share = STANDING if methods[spec.train.method.name].best_by == "robust" else 0.0
-    standing, falling = (_times(each, examples / _COUNTED) for each in counted[key])
-    return Passes(*(round(share * one + (1 - share) * other) for one, other in zip(standing, falling, strict=True)))
+    standing = _times(counted[key], share * examples / _COUNTED)
+    return Passes(standing.forwards + round(_LOOKS * (1 - share) * examples), standing.backwards)
 
 
 def _times(found: Passes, factor: float) -> Passes:
