@@ -199,7 +199,7 @@ def test_wrong_labels_and_wrong_scales_are_never_trusted(zoo):
 @pytest.mark.parametrize("threat", [harness.Threat("L2", 100.0), harness.Threat("Linf", 1e-6)], ids=str)
 def test_an_honest_network_is_honest_under_any_budget(zoo, threat):
     """However large or small the ball: what is measured keeps to moves that a gradient can speak of."""
-    x, y = zoo.test_images(24)
+    x, y = zoo.test_images(10)
     attacks = ["autoattack", "adaptive"]
     result = harness.evaluate(zoo.trained("pgd-at", 0), x, y, threat=threat, attacks=attacks)
     assert result.verdict == "trusted", result.findings

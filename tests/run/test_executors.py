@@ -181,11 +181,10 @@ def test_a_closed_executor_and_one_that_gives_a_call_up_lose_the_job_by_name():
 @pytest.mark.slow
 def test_a_dask_cluster_must_answer():
     pytest.importorskip("distributed")
-    for address in ("host", "tcp://127.0.0.1:1"):
-        with pytest.raises(
-            HarnessError, match=rf"no dask scheduler answers at '{address}' \(it is like tcp://host:8786"
-        ):
-            on_dask(address, timeout=3)
+    with pytest.raises(
+        HarnessError, match=r"no dask scheduler answers at 'tcp://127.0.0.1:1' \(it is like tcp://host:8786"
+    ):
+        on_dask("tcp://127.0.0.1:1", timeout=3)
 
 
 def test_options_belong_to_an_executor():
