@@ -185,7 +185,8 @@ def run(
     here = Workspace.at(workspace, dataset, data_root, plugin or [], command)
     key = key_of(here, words)
     done = recall(here, key) if key and not dry_run else None
-    if done and _show_done(here, done, open_store(here, store, create=True), WorkspaceFiles(workspace), quiet=quiet):
+    shown = WorkspaceFiles(workspace)  # as the user wrote it
+    if done and _show_done(here, done, open_store(shown, store, create=True), shown, quiet=quiet):
         return
     where: dict[str, Any] = {"name": executor, "workers": workers, "devices": devices, "each": devices_per_job}
     where |= {"hours": time_limit, "slurm": slurm, "dask": dask}
@@ -196,8 +197,8 @@ def run(
         _dry_run(here, pool, jobs, price, measure=measure)
         return
     keep_experiment(here, asked)
-    opened = open_store(here, store, create=True)
-    evaluated, written = _run_jobs(here, pool, jobs, described, opened, WorkspaceFiles(workspace), quiet=quiet)
+    opened = open_store(shown, store, create=True)
+    evaluated, written = _run_jobs(here, pool, jobs, described, opened, shown, quiet=quiet)
     if key:
         remember(here, key, [job.id for job in jobs], evaluated, written, described, opened)
 
