@@ -19,7 +19,7 @@ from harness.attacks.fields import require_positive
 from harness.attacks.search.cascade import Cascade
 from results.audit import most_missed
 
-_NEARER, _NEAREST = 0.15, 0.04
+_NEARER = 0.15
 _AUDIT = 2
 _WHOLE, _SAMPLE = 2, 3  # the first round that is all of AutoAttack, and the one whose examples are a random sample
 
@@ -31,7 +31,7 @@ class AutoAttackFast:
 
     1. Auto-PGD, 20 steps on the cross-entropy, then 30 and 20 towards the two nearest classes.
     2. On the 15 % of the survivors with the least margin, 60 steps towards each of the three nearest.
-    3. AutoAttack on the 4 % with the least margin: nearly all that it can still break lies there.
+    3. AutoAttack on the share ``nearest`` with the least margin: nearly all that it can still break lies there.
     4. AutoAttack on ``audit`` random ones of the rest: by default twice the square root of their number, which
        bounds what may be missed about as tightly as that many test examples bound the accuracy itself.
     5. If any of these falls, AutoAttack on all that is left: what a masked model comes to.
@@ -41,10 +41,11 @@ class AutoAttackFast:
 
     summary: ClassVar[str] = "AutoAttack where it is needed, with a 95 % bound on what it would break elsewhere"
 
+    nearest: float = 0.04
     audit: int | None = None
 
     def __post_init__(self) -> None:
-        require_positive("autoattack-fast", audit=self.audit)
+        require_positive("autoattack-fast", nearest=self.nearest, audit=self.audit)
 
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, generator: torch.Generator, views: Views
@@ -58,7 +59,7 @@ class AutoAttackFast:
         return (
             Round("cascade", Cascade(20, (30, 20)), everything),
             Round("nearer", Cascade(0, (60, 60, 60)), partial(_nearest, share=_NEARER)),
-            Round("nearest", AutoAttack(), partial(_nearest, share=_NEAREST)),
+            Round("nearest", AutoAttack(), partial(_nearest, share=self.nearest)),
             Round("audit", AutoAttack(), self._sample),
             Round("rest", AutoAttack(), _rest),
         )

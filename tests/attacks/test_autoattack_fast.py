@@ -43,6 +43,7 @@ def test_the_nearest_survivors_are_chosen_whatever_the_scale_of_the_logits(scale
     assert chosen(CASCADE, seen) == list(range(40, 200))
     assert chosen(NEARER, seen) == list(range(176, 200))
     assert chosen(NEAREST, seen) == list(range(193, 200))
+    assert chosen(NEAREST, seen, nearest=0.1) == list(range(184, 200))
 
 
 def test_the_audit_is_a_random_sample_of_those_that_have_not_had_autoattack():
