@@ -12,7 +12,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -67,7 +67,9 @@ class Drawn(Executor):
     def __init__(self) -> None:
         self.seconds = 0.0
 
-    def submit(self, _call: Callable[..., None], job_id: str, workspace: Workspace) -> Future[None]:  # type: ignore[override]
+    def submit(  # type: ignore[override]
+        self, _call: Callable[..., None], job_id: str, workspace: Workspace, *, shards: Sequence[str]
+    ) -> Future[None]:
         """The job is done."""
         start = time.process_time()
         files, random = workspace.job(job_id), np.random.default_rng(crc32(job_id.encode()))
