@@ -114,6 +114,6 @@ def _adopt(source: JobFiles, target: JobFiles) -> None:
             return
         for path in (*source.outcome, source.command, source.log, source.result):
             if path.is_file():
-                part = target.directory / f"{path.name}.part"
+                part = target.directory / f".{path.name}.part"  # harness clean finds what a killed process left
                 shutil.copy2(path, part)
                 part.replace(target.directory / path.name)

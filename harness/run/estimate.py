@@ -63,7 +63,7 @@ def name_of(job: Job) -> str:
 
 
 def _row(name: str, group: Sequence[Job], kinds: Mapping[str, str], pace: Pace) -> Row:
-    open_jobs = [job for job in group if not pace.workspace.job(job.id).result.exists()]
+    open_jobs = [job for job in group if not pace.is_done(job)]
     expected = [pace.expected(job.kinds) for job in open_jobs]
     needs = [Counter(kinds[need] for need in job.needs if need in kinds) for job in group]
     most = max(needs, key=Counter.total)
@@ -88,7 +88,7 @@ def _row(name: str, group: Sequence[Job], kinds: Mapping[str, str], pace: Pace) 
 
 def schedules(jobs: Sequence[Job], pace: Pace, devices: int) -> dict[int, Simulated]:
     """The jobs that are not done on so many devices, and on 1, 2, 4, ... as long as more of them are faster."""
-    open_jobs = [job for job in jobs if not pace.workspace.job(job.id).result.exists()]
+    open_jobs = [job for job in jobs if not pace.is_done(job)]
     seconds = {job.id: pace.expected(job.kinds) or 0.0 for job in open_jobs}
     found = {devices: simulate(open_jobs, seconds, devices)}
     count, before = 1, float("inf")

@@ -75,6 +75,10 @@ class Pace:
                 self._taken[kind][0] += result["seconds"]
                 self._taken[kind][1] += 1
 
+    def is_done(self, job: Timed) -> bool:
+        """Whether the job was done when this was made, or has been learnt of since."""
+        return job.id in self._learnt
+
     def left(self, running: Iterable[Timed], workers: int) -> Left:
         """For all that wait, on so many workers, less what the running ones have done of their epochs or examples."""
         expected = {kind: self.expected(kind) for kind, count in self.waiting.items() if count}

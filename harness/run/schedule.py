@@ -1,21 +1,11 @@
 """How long a graph of jobs takes on so many devices, by simulation; read without torch."""
 
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-
-class Node(Protocol):
-    """A job of a graph."""
-
-    @property
-    def id(self) -> str:
-        """Its name."""
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """The jobs that must be done before; those that are not in the graph are done already."""
+from harness.run.waiting import Node, Waiting
 
 
 class Simulated(NamedTuple):
@@ -32,25 +22,16 @@ class Simulated(NamedTuple):
 def simulate(jobs: Sequence[Node], seconds: Mapping[str, float], devices: int) -> Simulated:
     """As scheduler and executors do it: a job is queued once all that it needs is done; first come, first served.
 
-    ``seconds`` are those of each job by its id, on one device.
+    ``seconds`` are those of each job by its id, on one device; what is needed and not among the jobs is done already.
     """
-    open_jobs = {job.id for job in jobs}
-    missing = {job.id: len(open_jobs.intersection(job.needs)) for job in jobs}
-    followers: dict[str, list[str]] = defaultdict(list)
-    for job in jobs:
-        for need in open_jobs.intersection(job.needs):
-            followers[need].append(job.id)
     order = {job.id: place for place, job in enumerate(jobs)}
-    ready = deque(job.id for job in jobs if not missing[job.id])
-    running: list[tuple[float, int, str]] = []
+    waiting = Waiting(jobs, {need for job in jobs for need in job.needs} - order.keys())
+    ready, running = deque(waiting.ready), list[tuple[float, int, Node]]()
     now = 0.0
     while ready or running:
         while ready and len(running) < devices:
-            name = ready.popleft()
-            heappush(running, (now + seconds[name], order[name], name))
+            job = ready.popleft()
+            heappush(running, (now + seconds[job.id], order[job.id], job))
         now, _, ended = heappop(running)
-        for name in sorted(followers[ended], key=order.__getitem__):
-            missing[name] -= 1
-            if not missing[name]:
-                ready.append(name)
-    return Simulated(now, sum(seconds[name] for name in open_jobs))
+        ready.extend(waiting.done(ended))
+    return Simulated(now, sum(seconds[name] for name in order))

@@ -10,19 +10,6 @@ from harness.plan.graph import Request, plan
 from harness.run.costs import Cost, read_costs, save_costs
 from harness.run.estimate import rows, schedules, total
 from harness.run.pace import Pace
-from harness.run.workspace import Workspace
-
-
-@pytest.fixture
-def here(tmp_path):
-    return Workspace(tmp_path, "digits", tmp_path / "data")
-
-
-@pytest.fixture(scope="module")
-def jobs(digits):
-    """Of PGD-AT and TRADES each a training, ``natural``, ``fgsm`` and a diagnosis, by title."""
-    asked = plan(Request(methods=["pgd-at", "trades"], data=digits, attacks=["fgsm"], checkpoints=["last"]))
-    return {job.title: job for job in asked}
 
 
 def finish(here, job, seconds, device="cpu (2 threads)"):

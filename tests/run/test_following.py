@@ -13,13 +13,7 @@ from harness.plan.graph import Request, plan
 from harness.run import session
 from harness.run.executors import executor_for
 from harness.run.following import Follower, save_plan
-from harness.run.workspace import Workspace
 from results.store import Store
-
-
-@pytest.fixture
-def here(tmp_path):
-    return Workspace(tmp_path, "digits", tmp_path / "data")
 
 
 @pytest.fixture(scope="module")

@@ -4,21 +4,7 @@ import json
 
 import pytest
 
-from harness.plan.graph import Request, plan
 from harness.run.pace import Left, Pace
-from harness.run.workspace import Workspace
-
-
-@pytest.fixture
-def here(tmp_path):
-    return Workspace(tmp_path, "digits", tmp_path / "data")
-
-
-@pytest.fixture(scope="module")
-def jobs(digits):
-    """Of PGD-AT and TRADES each a training, ``natural``, ``fgsm`` and a diagnosis, by title."""
-    asked = plan(Request(methods=["pgd-at", "trades"], data=digits, attacks=["fgsm"], checkpoints=["last"]))
-    return {job.title: job for job in asked}
 
 
 def write(here, job, **result):
